@@ -1,0 +1,101 @@
+"""Named dependencies, so that signatures read as sentences."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Header, Path, Query, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from app.core.caller import Caller
+from app.core.errors import Forbidden, Invalid, NotFound
+from app.repositories.paging import Paging
+from app.runtime import Runtime
+from app.schemas.common import MAX_LIMIT
+
+API_KEY = APIKeyHeader(
+    name="X-API-Key",
+    scheme_name="ApiKey",
+    auto_error=False,
+    description="The key that the service printed or was given.",
+)
+BEARER = HTTPBearer(
+    scheme_name="Bearer", auto_error=False, description="The same API key as a bearer token: `rgc_...`."
+)
+
+
+def get_runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def get_caller(
+    request: Request,
+    _key: Annotated[str | None, Security(API_KEY)],
+    _bearer: Annotated[object, Security(BEARER)],
+) -> Caller:
+    """Set by the guarded route; the parameters tell OpenAPI how to authorize."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+class Scope:
+    """Forbidden when the key was made for something else."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, caller: Annotated[Caller, Depends(get_caller)]) -> Caller:
+        if self._name not in caller.scopes and "admin" not in caller.scopes:
+            raise Forbidden
+        return caller
+
+
+def get_paging(
+    skip: Annotated[int, Query(ge=0, le=2**31 - 1, description="How many to leave out.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many to return.")] = 50,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=500, description="`next_cursor` of the page before; stays right while rows come."),
+    ] = None,
+) -> Paging:
+    if cursor is not None and skip:
+        raise Invalid("invalid_request", "Give `skip` or `cursor`, not both.", pointer="/cursor")
+    return Paging(limit=limit, skip=skip, cursor=cursor)
+
+
+def get_if_match(
+    if_match: Annotated[str | None, Header(description="The ETag you read; 412 when it has changed since.")] = None,
+) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    value = if_match.strip().removeprefix("W/").strip('"')
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise Invalid("invalid_etag", "If-Match must hold an ETag that this service gave.", pointer="/If-Match")
+    return int(value)
+
+
+def single_query_values(request: Request) -> None:
+    """`?limit=10&limit=20` is a mistake, not a choice of ours to make."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(set(names)) < len(names):
+        raise Invalid("duplicate_parameter", "A query parameter was given twice.")
+
+
+def parse_id(value: str, not_found: NotFound) -> UUID:
+    """Ids have one spelling; anything else names nothing."""
+    try:
+        parsed = UUID(value)
+    except ValueError as exc:
+        raise not_found from exc
+    if str(parsed) != value:
+        raise not_found
+    return parsed
+
+
+RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+CallerDep = Annotated[Caller, Depends(get_caller)]
+ChatCaller = Annotated[Caller, Depends(Scope("chat"))]
+IngestCaller = Annotated[Caller, Depends(Scope("ingest"))]
+PagingDep = Annotated[Paging, Depends(get_paging)]
+IfMatch = Annotated[int | None, Depends(get_if_match)]
+IdPath = Annotated[str, Path(max_length=500, json_schema_extra={"format": "uuid"})]

@@ -1,0 +1,80 @@
+"""The OpenAPI document as part of the product: every route's problems, one media type for them, no 422."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.api.errors import MEDIA_TYPE
+from app.schemas.common import Problem
+
+DESCRIPTION = """\
+A chat backend whose answers come from your own documents.
+
+Press **Authorize**, paste the API key that `make run` printed, upload a document under *documents*, and ask under
+*chat*. Errors are `application/problem+json` (RFC 9457); `code` is a stable word.
+"""
+TAGS = [
+    {"name": "sessions", "description": "Conversations."},
+    {"name": "messages", "description": "What was said, with the passages that were used."},
+    {"name": "documents", "description": "Upload, watch the indexing, read back, delete."},
+    {"name": "search", "description": "Passages by meaning and by words."},
+    {"name": "chat", "description": "Questions and answers; also as a WebSocket at `/chat/{session_id}`."},
+    {"name": "health", "description": "For people, load balancers and monitors; no key needed."},
+]
+PROBLEMS = {
+    "400": "The request is malformed or not valid.",
+    "401": "No valid credential.",
+    "403": "The credential may not do this.",
+    "404": "Unknown, or not yours.",
+    "409": "The current state does not allow it.",
+    "412": "It has changed since you read it.",
+    "413": "Too large.",
+    "415": "This media type is not supported.",
+    "429": "Too many requests; see `Retry-After`.",
+    "503": "Not available now; see `Retry-After`.",
+}
+
+
+def describe(app: FastAPI) -> None:
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = plain()
+            schemas = document["components"]["schemas"]
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            schemas |= _problem_schemas()
+            for path, methods in document["paths"].items():
+                for method, operation in methods.items():
+                    _add_problems(path, method, operation)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _problem_schemas() -> dict[str, Any]:
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    parts: dict[str, Any] = schema.pop("$defs", {})
+    return parts | {"Problem": schema}
+
+
+def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    responses.pop("422", None)
+    if "security" not in operation:
+        return
+    wanted = {"400", "401", "403", "429", "503"}
+    if "{" in path:
+        wanted.add("404")
+    if method in {"post", "put", "patch"}:
+        wanted |= {"413", "415"}
+    if path.endswith(("/chat", "/chat/stream")):
+        wanted.add("409")
+    if method == "put":
+        wanted.add("412")
+    for status in sorted(wanted):
+        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        responses[status] = {"description": PROBLEMS[status], "content": content}
+    operation["responses"] = dict(sorted(responses.items()))

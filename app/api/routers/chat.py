@@ -1,0 +1,115 @@
+"""Chat over REST and SSE. The WebSocket is in chat_ws.py; all three run the same turn."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+
+from app.api.deps import CallerDep, ChatCaller, IdPath, RuntimeDep, parse_id
+from app.api.guard import GuardedRoute
+from app.api.streams import EventStream
+from app.core.caller import Caller
+from app.core.errors import Invalid, RagchatError, Unavailable
+from app.runtime import Runtime
+from app.schemas.chat import ChatAnswer, ChatRequest, TurnOut, TurnTrace
+from app.schemas.events import protocol_schema
+from app.services.sessions import session_not_found
+from app.services.turns import Question, turn_not_found
+
+router = APIRouter(prefix="/api/v1", tags=["chat"], route_class=GuardedRoute)
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The events of the turn, as `/api/v1/chat/schema` describes them.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+def _question(session_id: UUID, body: ChatRequest) -> Question:
+    return Question(
+        session_id=session_id,
+        content=body.message,
+        lang=body.lang,
+        use_rag=body.use_rag,
+        top_k=body.top_k,
+        document_ids=body.document_ids,
+        client_message_id=body.client_message_id,
+    )
+
+
+@router.post("/sessions/{session_id}/chat", operation_id="chat_ask", summary="Ask, and get the finished answer")
+async def ask(runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, body: ChatRequest) -> ChatAnswer:
+    question = _question(parse_id(session_id, session_not_found()), body)
+    turn_id = await runtime.chat.ask(caller, question)
+    return await _finished(runtime, caller, turn_id)
+
+
+async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnswer:
+    error: dict[str, Any] | None = None
+    async for event in runtime.turns.follow(caller, turn_id):
+        if event["type"] == "error":
+            error = event
+    turn = await runtime.turns.get(caller, turn_id)
+    if turn.assistant_message_id is not None:
+        message = await runtime.messages.get(caller, turn.assistant_message_id)
+        if message is not None:
+            return ChatAnswer.model_validate(message.model_dump())
+    if error is not None and error["code"] != "internal":
+        raise Unavailable(error["code"], error["message"])
+    raise RagchatError
+
+
+@router.post(
+    "/sessions/{session_id}/chat/stream", operation_id="chat_stream", summary="Ask, and get the events as they happen",
+    response_class=Response, responses=EVENTS,
+)  # fmt: skip
+async def stream(runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, body: ChatRequest) -> EventStream:
+    question = _question(parse_id(session_id, session_not_found()), body)
+    turn_id = await runtime.chat.ask(caller, question)
+    return EventStream(runtime.turns.follow(caller, turn_id))
+
+
+@router.get("/turns/{turn_id}", operation_id="turns_get", summary="A running or finished turn")
+async def get_turn(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath) -> TurnOut:
+    return TurnOut.model_validate(await runtime.turns.get(caller, parse_id(turn_id, turn_not_found())))
+
+
+@router.get(
+    "/turns/{turn_id}/events", operation_id="turns_events", summary="The turn's events, from the start or after one",
+    response_class=Response, responses=EVENTS,
+)  # fmt: skip
+async def events(
+    runtime: RuntimeDep,
+    caller: ChatCaller,
+    turn_id: IdPath,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+) -> EventStream:
+    id_ = parse_id(turn_id, turn_not_found())
+    await runtime.turns.get(caller, id_)
+    return EventStream(runtime.turns.follow(caller, id_, _after(after, last_event_id, id_)))
+
+
+def _after(after: int, last_event_id: str | None, turn_id: UUID) -> int:
+    if last_event_id is None:
+        return after
+    turn, _, seq = last_event_id.rpartition(".")
+    if turn != str(turn_id) or not (seq.isascii() and seq.isdigit() and len(seq) < 10):
+        raise Invalid("invalid_event_id", "Last-Event-ID is not one that this turn gave.", pointer="/Last-Event-ID")
+    return int(seq)
+
+
+@router.post("/turns/{turn_id}/cancel", operation_id="turns_cancel", summary="Stop a running turn")
+async def cancel(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath) -> TurnOut:
+    return TurnOut.model_validate(await runtime.turns.cancel(caller, parse_id(turn_id, turn_not_found())))
+
+
+@router.get("/turns/{turn_id}/trace", operation_id="turns_trace", summary="Why this answer")
+async def trace(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath) -> TurnTrace:
+    turn = await runtime.turns.get(caller, parse_id(turn_id, turn_not_found()))
+    return TurnTrace(turn_id=turn.id, status=turn.status, request=turn.request, trace=turn.trace)
+
+
+@router.get("/chat/schema", operation_id="chat_schema", summary="JSON Schema of the realtime events")
+async def schema(_caller: CallerDep) -> dict[str, Any]:
+    return protocol_schema()

@@ -1,0 +1,182 @@
+"""`WS /chat/{session_id}`: the realtime protocol `ragchat.v1`."""
+
+import asyncio
+import json
+from uuid import UUID
+
+from fastapi import APIRouter, WebSocket
+from pydantic import ValidationError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection, Request
+
+from app.api.deps import parse_id
+from app.api.errors import problem
+from app.api.guard import authenticate
+from app.api.rate_limit import RateLimit
+from app.api.sockets import Socket
+from app.core.caller import Caller
+from app.core.errors import Forbidden, Kind, RagchatError
+from app.languages import LANGUAGES, get_language
+from app.runtime import Runtime
+from app.schemas.events import (
+    CLIENT_EVENT,
+    CLIENT_TYPES,
+    PROTOCOL,
+    AnyClientEvent,
+    Cancel,
+    Hello,
+    Ping,
+    Resume,
+    SessionStart,
+    UserMessage,
+)
+from app.services.sessions import session_not_found
+from app.services.turns import Question, error_fields
+
+router = APIRouter()
+MAX_FRAME_BYTES = 128 * 1024
+RETRYABLE = {Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.CONFLICT, Kind.INTERNAL}
+CAPABILITIES = ["chat", "sources", "citations", "cancel", "resume"]
+
+
+@router.websocket("/chat/{session_id}")
+async def chat(websocket: WebSocket, session_id: str) -> None:
+    runtime: Runtime = websocket.app.state.runtime
+    try:
+        _check_origin(websocket, runtime.settings.origins)
+        caller = await authenticate(runtime.auth, _with_subprotocol_key(websocket))
+        if "chat" not in caller.scopes and "admin" not in caller.scopes:
+            raise Forbidden
+        session = await runtime.sessions.get(caller, parse_id(session_id, session_not_found()))
+    except RagchatError as exc:
+        await websocket.send_denial_response(problem(_as_request(websocket), exc))
+        return
+    offered = websocket.scope.get("subprotocols", [])
+    await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+    socket = Socket(websocket, session.id)
+    handler = Handler(runtime, caller, socket, session.id, websocket.app.state.rate_limit)
+    await socket.run(asyncio.ensure_future(handler.run()))
+
+
+def _as_request(websocket: WebSocket) -> Request:
+    return Request(dict(websocket.scope) | {"type": "http", "method": "GET"})
+
+
+def _check_origin(connection: HTTPConnection, allowed: frozenset[str]) -> None:
+    """Browsers send it, and a foreign page must not ride on anybody's key (cross-site WebSocket hijacking)."""
+    origin = connection.headers.get("origin")
+    if origin is None:
+        return
+    host = connection.headers.get("host", "")
+    if origin not in allowed and origin not in {f"http://{host}", f"https://{host}"}:
+        raise Forbidden("origin_not_allowed", "Pages of this origin may not open a socket here.")
+
+
+def _with_subprotocol_key(websocket: WebSocket) -> Headers:
+    """Browsers cannot set headers on a WebSocket; they offer `bearer.<key>` beside the protocol."""
+    headers = MutableHeaders(raw=[*websocket.headers.raw])
+    for offered in websocket.scope.get("subprotocols", []):
+        scheme, _, token = offered.partition(".")
+        if scheme == "bearer" and token:
+            headers.append("authorization", f"Bearer {token}")
+    return headers
+
+
+class Handler:
+    def __init__(
+        self, runtime: Runtime, caller: Caller, socket: Socket, session_id: UUID, rate_limit: RateLimit
+    ) -> None:
+        self._runtime = runtime
+        self._caller = caller
+        self._socket = socket
+        self._session_id = session_id
+        self._rate_limit = rate_limit
+        self._lang = "en"
+
+    async def run(self) -> None:
+        await self._ready()
+        async for text in self._socket.frames():
+            event = await self._parse(text)
+            if event is None:
+                continue
+            try:
+                await self._handle(event)
+            except RagchatError as exc:
+                await self._tell(exc, event.id if isinstance(event, UserMessage) else None)
+
+    async def _ready(self) -> None:
+        settings = self._runtime.settings
+        running = await self._runtime.turns.running(self._caller, self._session_id)
+        await self._socket.send(
+            "ready",
+            protocol=PROTOCOL,
+            content=get_language(self._lang).welcome,
+            langs=[*LANGUAGES],
+            limits={"max_message_chars": settings.max_message_chars, "max_frame_bytes": MAX_FRAME_BYTES},
+            capabilities=CAPABILITIES,
+            running_turn_id=str(running) if running else None,
+        )
+
+    async def _parse(self, text: str) -> AnyClientEvent | None:
+        """None for a frame that is not one of ours; the client is told, and the socket stays open."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, dict) or not isinstance(data.get("type"), str):
+            await self._bad("bad_frame", "A frame is a JSON object with a `type`.", None)
+            return None
+        given = data.get("id")
+        reply_to = given if isinstance(given, str) and len(given) <= 128 and given.isprintable() else None
+        if data["type"] not in CLIENT_TYPES:
+            await self._bad("unknown_type", "There is no frame of this type.", reply_to)
+            return None
+        try:
+            return CLIENT_EVENT.validate_python({k: v for k, v in data.items() if v is not None})
+        except ValidationError as exc:
+            names = ", ".join(sorted({str(error["loc"][-1]) for error in exc.errors()}))
+            await self._bad("bad_frame", f"The frame is not valid: {names[:200]}", reply_to)
+            return None
+
+    async def _bad(self, code: str, message: str, reply_to: str | None) -> None:
+        await self._socket.send("error", **error_fields(code, message, reply_to, retryable=False))
+        self._socket.bad_frames.count()
+
+    async def _tell(self, exc: RagchatError, reply_to: str | None) -> None:
+        fields = error_fields(exc.code, exc.detail, reply_to, retryable=exc.kind in RETRYABLE)
+        if exc.retry_after is not None:
+            fields["retry_after_ms"] = round(1000 * exc.retry_after)
+        await self._socket.send("error", **fields)
+
+    async def _handle(self, event: AnyClientEvent) -> None:
+        match event:
+            case Ping():
+                await self._socket.send("pong", id=event.id)
+            case Hello():
+                self._lang = event.lang if event.lang in LANGUAGES else self._lang
+                await self._socket.send("welcome", content=get_language(self._lang).welcome, code="welcome")
+            case SessionStart():
+                self._lang = event.lang if event.lang in LANGUAGES else self._lang
+                await self._socket.send("session_start", content=get_language(self._lang).welcome)
+            case UserMessage():
+                await self._ask(event)
+            case Cancel():
+                await self._runtime.turns.cancel(self._caller, event.turn_id)
+            case Resume():
+                await self._runtime.turns.get(self._caller, event.turn_id)
+                self._socket.follow(self._runtime.turns.follow(self._caller, event.turn_id, event.after))
+
+    async def _ask(self, event: UserMessage) -> None:
+        self._rate_limit.hit(self._caller)
+        question = Question(
+            session_id=self._session_id,
+            content=event.content,
+            lang=event.lang,
+            use_rag=event.use_rag,
+            top_k=event.top_k,
+            document_ids=event.document_ids or None,
+            client_message_id=event.id,
+            final_type="assistant_message" if event.type == "user_message" else "chat_response",
+        )
+        turn_id = await self._runtime.chat.ask(self._caller, question)
+        self._socket.follow(self._runtime.turns.follow(self._caller, turn_id))

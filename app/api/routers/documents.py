@@ -1,0 +1,194 @@
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi.responses import StreamingResponse
+from pydantic import TypeAdapter
+from starlette.datastructures import UploadFile
+
+from app.api.deps import (
+    ChatCaller,
+    IdPath,
+    IngestCaller,
+    PagingDep,
+    RuntimeDep,
+    parse_id,
+    single_query_values,
+)
+from app.api.guard import GuardedRoute, parse_json
+from app.core.errors import Invalid, Unsupported
+from app.schemas.common import Page, page
+from app.schemas.documents import ChunkOut, DocumentFields, DocumentOut, DocumentText, Status
+from app.services.documents import MEDIA_TYPES, Upload, document_not_found
+
+router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=GuardedRoute)
+
+BLOCK_BYTES = 1 << 18
+MULTIPART_ROOM = 1 << 20
+"""For the form's fields and boundaries, beside the file."""
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII)
+FIELDS = TypeAdapter(DocumentFields)
+TEXT = TypeAdapter(DocumentText)
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": ".pdf, .docx, .doc, .txt, .md, .html"},
+                        "text": {"type": "string", "description": "Instead of a file."},
+                        "title": {"type": "string"},
+                        "external_id": {"type": "string"},
+                        "collection": {"type": "string"},
+                        "lang": {"type": "string"},
+                    },
+                }
+            },
+            "application/json": {
+                "schema": DocumentText.model_json_schema(ref_template="#/components/schemas/{model}")
+            },
+        },
+    }
+}  # fmt: skip
+
+
+@router.post(
+    "", status_code=status.HTTP_202_ACCEPTED, operation_id="documents_create", openapi_extra=UPLOAD_BODY,
+    summary="Add a document: a file (multipart) or text (JSON)",
+    responses={200: {"model": DocumentOut, "description": "The same bytes were sent before: the existing document."}},
+)  # fmt: skip
+async def create(request: Request, response: Response, runtime: RuntimeDep, caller: IngestCaller) -> DocumentOut:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        upload = _from_json(TEXT.validate_python(parse_json(await request.body())))
+        document, fresh = await runtime.documents.create(caller, upload)
+    elif media_type == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=10, max_part_size=runtime.settings.max_upload_bytes) as form:
+            document, fresh = await runtime.documents.create(caller, _from_form(form.multi_items()))
+    else:
+        raise Unsupported("unsupported_type", "Send multipart/form-data with a file, or application/json with `text`.")
+    response.status_code = status.HTTP_202_ACCEPTED if fresh else status.HTTP_200_OK
+    response.headers["Location"] = f"/api/v1/documents/{document.id}"
+    return document
+
+
+def _from_json(body: DocumentText) -> Upload:
+    fields = DocumentFields(**body.model_dump(include=set(DocumentFields.model_fields), exclude_unset=True))
+    return Upload(fields, _text_name(body.title), _once(body.text.encode()), body.metadata)
+
+
+def _from_form(items: list[tuple[str, UploadFile | str]]) -> Upload:
+    names = [name for name, _ in items]
+    if len(set(names)) < len(names):
+        raise Invalid("duplicate_field", "A form field was sent twice.")
+    form = dict(items)
+    file, text = form.pop("file", None), form.pop("text", None)
+    if (file is None or file == "") == (text is None or text == ""):
+        raise Invalid("missing_file", "Send either a file or text.", pointer="/file")
+    fields = FIELDS.validate_python({name: value for name, value in form.items() if value != ""})
+    if isinstance(file, UploadFile):
+        return Upload(fields, file.filename or "", _blocks(file), {})
+    if not isinstance(text, str):
+        raise Invalid("missing_file", "`file` must be a file and `text` a string.", pointer="/file")
+    body = DocumentText(text=text)
+    return Upload(fields, _text_name(fields.title), _once(body.text.encode()), {})
+
+
+def _text_name(title: str | None) -> str:
+    return f"{title or 'text'}.txt"
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def _blocks(file: UploadFile) -> AsyncIterator[bytes]:
+    while block := await file.read(BLOCK_BYTES):
+        yield block
+
+
+@router.get(
+    "", operation_id="documents_list", summary="List documents, newest first",
+    dependencies=[Depends(single_query_values)],
+)  # fmt: skip
+async def list_(
+    runtime: RuntimeDep,
+    caller: ChatCaller,
+    paging: PagingDep,
+    status: Status | None = None,
+    collection: Annotated[str | None, Query(max_length=255)] = None,
+    q: Annotated[str | None, Query(min_length=1, max_length=200, description="Part of the title.")] = None,
+) -> Page[DocumentOut]:
+    items, total, cursor = await runtime.documents.list_page(caller, paging, status=status, collection=collection, q=q)
+    return page(items, total=total, skip=paging.skip, limit=paging.limit, next_cursor=cursor)
+
+
+@router.get("/{document_id}", operation_id="documents_get", summary="Read a document's state")
+async def get(runtime: RuntimeDep, caller: ChatCaller, document_id: IdPath) -> DocumentOut:
+    return await runtime.documents.get(caller, parse_id(document_id, document_not_found()))
+
+
+@router.get(
+    "/{document_id}/chunks", operation_id="documents_chunks", summary="What was indexed",
+    dependencies=[Depends(single_query_values)],
+)  # fmt: skip
+async def chunks(runtime: RuntimeDep, caller: ChatCaller, document_id: IdPath, paging: PagingDep) -> Page[ChunkOut]:
+    if paging.cursor is not None:
+        raise Invalid("invalid_cursor", "Chunks are paged by `skip` and `limit`.", pointer="/cursor")
+    id_ = parse_id(document_id, document_not_found())
+    rows, total = await runtime.documents.chunks(caller, id_, paging)
+    items = [ChunkOut.model_validate(row) for row in rows]
+    return page(items, total=total, skip=paging.skip, limit=paging.limit, next_cursor=None)
+
+
+@router.get(
+    "/{document_id}/content", operation_id="documents_content", summary="The original file",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/octet-stream": {}}}, 206: {"description": "A part, for `Range`."}},
+)  # fmt: skip
+async def content(request: Request, runtime: RuntimeDep, caller: ChatCaller, document_id: IdPath) -> Response:
+    document = await runtime.documents.original(caller, parse_id(document_id, document_not_found()))
+    headers = {
+        "ETag": f'"{document.sha256.hex()}"',
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.filename, safe='')}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "Cache-Control": "private, no-cache",
+    }
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    start, end, code = _range(request, document.size_bytes, headers["ETag"])
+    if code == 416:
+        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{document.size_bytes}"})
+    if code == 206:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{document.size_bytes}"
+    headers["Content-Length"] = str(end - start)
+    media_type = MEDIA_TYPES.get(document.kind, "application/octet-stream")
+    body = runtime.documents.content(document, start, end)
+    return StreamingResponse(body, status_code=code, headers=headers, media_type=media_type)
+
+
+def _range(request: Request, size: int, etag: str) -> tuple[int, int, int]:
+    """(start, end, status) of RFC 9110, 14.2: one range is honoured; several are answered with the whole."""
+    asked = request.headers.get("range", "")
+    found = RANGE.match(asked)
+    if found is None or request.headers.get("if-range", etag) != etag or found.group(1) == found.group(2) == "":
+        return 0, size, 200
+    first, last = found.groups()
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    if start >= end:
+        return 0, 0, 416
+    return start, end, 206
+
+
+@router.delete(
+    "/{document_id}", status_code=status.HTTP_204_NO_CONTENT, operation_id="documents_delete",
+    summary="Delete a document, its passages, vectors and file",
+)  # fmt: skip
+async def delete(runtime: RuntimeDep, caller: IngestCaller, document_id: IdPath) -> None:
+    await runtime.documents.delete(caller, parse_id(document_id, document_not_found()))

@@ -1,0 +1,35 @@
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, status
+
+from app.api.deps import ChatCaller, IdPath, PagingDep, RuntimeDep, parse_id, single_query_values
+from app.api.guard import GuardedRoute
+from app.schemas.common import Page, page
+from app.schemas.messages import MessageCreate, MessageOut
+from app.services.sessions import session_not_found
+
+router = APIRouter(prefix="/api/v1/sessions/{session_id}/messages", tags=["messages"], route_class=GuardedRoute)
+
+
+@router.post(
+    "", status_code=status.HTTP_201_CREATED, operation_id="messages_create",
+    summary="Store a message made elsewhere, with the passages it used",
+)  # fmt: skip
+async def create(runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, body: MessageCreate) -> MessageOut:
+    return await runtime.messages.add(caller, parse_id(session_id, session_not_found()), body)
+
+
+@router.get(
+    "", operation_id="messages_list", summary="Read messages strictly by seq",
+    dependencies=[Depends(single_query_values)],
+)  # fmt: skip
+async def list_(
+    runtime: RuntimeDep,
+    caller: ChatCaller,
+    session_id: IdPath,
+    paging: PagingDep,
+    order: Annotated[Literal["asc", "desc"], Query(description="`desc` starts with the newest.")] = "asc",
+) -> Page[MessageOut]:
+    id_ = parse_id(session_id, session_not_found())
+    items, total, cursor = await runtime.messages.list_page(caller, id_, paging, descending=order == "desc")
+    return page(items, total=total, skip=paging.skip, limit=paging.limit, next_cursor=cursor)

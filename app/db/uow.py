@@ -1,0 +1,77 @@
+"""The unit of work: an indented block that is one transaction. Leaving it commits; an error rolls back.
+
+No provider is awaited inside it, so no connection is held while a model thinks.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import cached_property
+
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from app.core.caller import Caller
+from app.db.engine import database_errors
+from app.repositories.api_keys import ApiKeyRepository
+from app.repositories.chunks import ChunkRepository
+from app.repositories.documents import DocumentRepository
+from app.repositories.jobs import JobRepository
+from app.repositories.messages import MessageRepository
+from app.repositories.sessions import SessionRepository
+from app.repositories.spaces import SpaceRepository
+from app.repositories.turns import TurnRepository
+
+
+class UnitOfWork:
+    """One transaction for one caller; each repository filters by that caller."""
+
+    def __init__(self, session: AsyncSession, caller: Caller) -> None:
+        self._session = session
+        self.caller = caller
+
+    @cached_property
+    def api_keys(self) -> ApiKeyRepository:
+        return ApiKeyRepository(self._session, self.caller)
+
+    @cached_property
+    def chunks(self) -> ChunkRepository:
+        return ChunkRepository(self._session, self.caller)
+
+    @cached_property
+    def documents(self) -> DocumentRepository:
+        return DocumentRepository(self._session, self.caller)
+
+    @cached_property
+    def jobs(self) -> JobRepository:
+        return JobRepository(self._session, self.caller)
+
+    @cached_property
+    def messages(self) -> MessageRepository:
+        return MessageRepository(self._session, self.caller)
+
+    @cached_property
+    def sessions(self) -> SessionRepository:
+        return SessionRepository(self._session, self.caller)
+
+    @cached_property
+    def spaces(self) -> SpaceRepository:
+        return SpaceRepository(self._session, self.caller)
+
+    @cached_property
+    def turns(self) -> TurnRepository:
+        return TurnRepository(self._session, self.caller)
+
+
+UowFactory = Callable[[Caller], AbstractAsyncContextManager[UnitOfWork]]
+
+
+def uow_factory(engine: AsyncEngine) -> UowFactory:
+    sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+
+    @contextlib.asynccontextmanager
+    async def begin(caller: Caller) -> AsyncIterator[UnitOfWork]:
+        with database_errors():
+            async with sessions() as session, session.begin():
+                yield UnitOfWork(session, caller)
+
+    return begin

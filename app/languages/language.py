@@ -1,0 +1,17 @@
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """`code` is ISO 639-1, `text_search` a PostgreSQL text search configuration."""
+
+    code: str
+    name: str
+    text_search: str
+    welcome: str
+    no_answer: str
+    """Said when the documents do not hold an answer."""
+    plain_no_model: str
+    """Said when a question is asked without the documents and no language model is set up."""
+    stop_words: frozenset[str]
+    """Lower case; words that say nothing about what a question is about."""

@@ -1,0 +1,53 @@
+"""The web application. `uvicorn --factory app.main:create_app` serves it; `ragchat serve` does so with our limits."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from app.api.docs_page import mount_docs
+from app.api.errors import add_error_handlers
+from app.api.middleware import RequestContext
+from app.api.openapi import DESCRIPTION, TAGS, describe
+from app.api.rate_limit import RateLimit
+from app.api.routers import ROUTERS
+from app.core.settings import Settings
+from app.core.version import VERSION
+from app.runtime import open_runtime
+from app.worker.runner import running_worker
+
+FORM_ROOM_BYTES = 1 << 20
+"""For boundaries and fields, beside the file of an upload."""
+
+
+def create_app(settings: Settings | None = None, *, migrate: bool = True) -> FastAPI:
+    settings = settings or Settings()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            runtime = await stack.enter_async_context(open_runtime(settings, migrate_first=migrate))
+            app.state.runtime = runtime
+            if settings.worker_in_process:
+                await stack.enter_async_context(running_worker(runtime, concurrency=settings.worker_concurrency))
+            yield
+
+    app = FastAPI(
+        title="ragchat",
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        max_body_size=settings.max_upload_bytes + FORM_ROOM_BYTES,
+    )
+    app.state.rate_limit = RateLimit(settings.requests_per_minute)
+    for router in ROUTERS:
+        app.include_router(router)
+    mount_docs(app)
+    describe(app)
+    add_error_handlers(app)
+    app.add_middleware(RequestContext)
+    return app

@@ -1,0 +1,28 @@
+"""All tables, so that metadata is complete wherever one is imported."""
+
+from app.models.api_keys import ApiKey
+from app.models.base import Base
+from app.models.chunks import Chunk, ChunkEmbedding
+from app.models.documents import Document
+from app.models.jobs import Job
+from app.models.messages import Message, MessageSource
+from app.models.sessions import ChatSession
+from app.models.spaces import EmbeddingSpace
+from app.models.tenants import Tenant
+from app.models.turns import Turn, TurnEvent
+
+__all__ = [
+    "ApiKey",
+    "Base",
+    "ChatSession",
+    "Chunk",
+    "ChunkEmbedding",
+    "Document",
+    "EmbeddingSpace",
+    "Job",
+    "Message",
+    "MessageSource",
+    "Tenant",
+    "Turn",
+    "TurnEvent",
+]

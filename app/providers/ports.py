@@ -1,0 +1,127 @@
+"""What the service needs of the outside world, one small Protocol each. Adapters live beside this file."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+"""Shape (n, dimensions), rows of length 1."""
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors. Work happens off the event loop, inside the adapter."""
+
+    name: str
+    """The model's published name; vectors of equal names are comparable."""
+    dimensions: int
+    languages: frozenset[str]
+    """ISO 639-1 codes that the model was trained for; `*` stands for all."""
+    max_tokens: int
+    """Longer texts are cut by the model: chunk below this."""
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors: ...
+
+    async def embed_query(self, text: str) -> Vectors:
+        """Shape (dimensions,)."""
+        ...
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) in code points of each of the model's own tokens, in order; no special tokens."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    key: str
+    size: int
+    sha256: str
+
+
+class Storage(Protocol):
+    """Original files under keys that the service makes; never a name that a client sent."""
+
+    def receive(self) -> AbstractAsyncContextManager["Incoming"]:
+        """A new file being written; unless `commit` was called, leaving the block removes it."""
+        ...
+
+    def local_copy(self, key: str) -> AbstractAsyncContextManager[Path]:
+        """The file on this machine while the block lasts. NotFound(code="file_missing") when there is none."""
+        ...
+
+    def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Bytes start..end (end exclusive)."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """No error when it is gone already."""
+        ...
+
+    async def check(self) -> None:
+        """Raises Unavailable or StorageFull when nothing can be written."""
+        ...
+
+
+class Incoming(Protocol):
+    size: int
+    head: bytes
+    """The first bytes, enough to tell what kind of file it is."""
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def commit(self, key: str) -> StoredFile:
+        """Makes the file durable under the key before returning."""
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 of what was written so far, in hex."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A retrieved passage as a model sees it."""
+
+    n: int
+    title: str
+    page: int | None
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a language model is asked. `history` is (sender, content), oldest first."""
+
+    question: str
+    passages: Sequence[Passage]
+    lang: str
+    history: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last item of every stream; a stream that ends without it was cut off."""
+
+    reason: Literal["stop", "length", "refused", "no_context"]
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class LanguageModel(Protocol):
+    name: str
+    is_llm: bool
+    """False for an answer that is put together from the passages without a language model."""
+
+    def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]: ...

@@ -1,0 +1,16 @@
+from typing import Protocol
+
+
+class Passage(Protocol):
+    """What is known of a retrieved passage. `n` counts from 1 and is its marker in an answer: [n]."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def page(self) -> int | None: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def score(self) -> float: ...

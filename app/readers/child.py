@@ -1,0 +1,94 @@
+"""The process that reads one document: `python -m app.readers.child <order>`, file on stdin, lines on stdout.
+
+<order> is JSON: {"kind", "parent": its process id, "limits": {...}}. Each line is JSON in UTF-8:
+    {"page": 3}                          a page begins; null where the format has no pages
+    {"text": "..."}                      its next piece, at most PIECE_CHARS characters
+    {"end": {"title", "warnings"}}       all was read
+    {"error": "encrypted"}               it cannot be read, a code of app/readers/errors.py
+Imports only what every reader needs: its start is paid for each document.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from app.readers import reader_for
+from app.readers.document import Document
+from app.readers.errors import UnreadableDocument
+from app.readers.limits import Limits
+
+PIECE_CHARS = 65536
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_GRACE_SECONDS = 5
+
+
+def main() -> None:
+    """Exit status 0 whenever a verdict was written."""
+    order = json.loads(sys.argv[1])
+    limits = Limits(**order["limits"])
+    _end_with_parent(order["parent"], limits)
+    out = _own_stdout()
+    try:
+        reader = reader_for(order["kind"])
+        _restrict(limits)
+        _write(out, _lines(reader(sys.stdin.buffer.read(), limits)))
+    except UnreadableDocument as exc:
+        _write(out, [{"error": exc.code}])
+    except MemoryError:
+        os._exit(1)  # writing a verdict could need more of what has run out
+
+
+def _lines(document: Document) -> Iterator[dict[str, Any]]:
+    for page in document.pages:
+        yield {"page": page.number}
+        for start in range(0, len(page.text), PIECE_CHARS):
+            yield {"text": page.text[start : start + PIECE_CHARS]}
+    yield {"end": {"title": document.title, "warnings": document.warnings}}
+
+
+def _write(out: BinaryIO, lines: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> None:
+    out.writelines(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+    out.flush()
+
+
+def _own_stdout() -> BinaryIO:
+    """What a native library prints must not get between our lines."""
+    own = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return os.fdopen(own, "wb")
+
+
+def _end_with_parent(parent: int, limits: Limits) -> None:
+    """A parent that is killed cannot clean up; the alarm is for systems without a parent-death signal."""
+    signal.alarm(int(limits.wall_seconds) + _GRACE_SECONDS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _restrict(limits: Limits) -> None:
+    """After the imports, so that those may still write their caches."""
+    import resource  # not on Windows
+
+    wanted = {
+        resource.RLIMIT_AS: limits.memory_bytes,
+        resource.RLIMIT_CPU: limits.cpu_seconds,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+    }
+    for name, value in wanted.items():
+        hard = resource.getrlimit(name)[1]
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS knows some limits only by name
+            resource.setrlimit(name, (allowed, allowed))
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # skips the teardown of libraries; all is flushed

@@ -1,0 +1,124 @@
+"""Word 2007 and later (ISO 29500): body, tables, text boxes, foot- and endnotes, in order, as one page.
+
+python-docx opens the package; the walk below sees what its `iter_inner_content` leaves out: content controls,
+tracked insertions, text boxes. Deleted text is left out, and so are headers and footers: they repeat on each
+page. External relations are never followed.
+"""
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import docx
+from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.opc.exceptions import PackageNotFoundError
+from docx.oxml import parse_xml
+from docx.oxml.ns import qn
+from lxml import etree
+
+from app.readers.archive import MALFORMED_ARCHIVE, check_archive
+from app.readers.clean import cleaned_document
+from app.readers.document import Document, Page
+from app.readers.errors import UnreadableDocument
+from app.readers.limits import DEFAULT_LIMITS, Limits
+
+Element = Any  # lxml has no types of its own
+
+_PARAGRAPH, _TABLE, _ROW, _CELL = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
+_TEXT_BOX = qn("w:txbxContent")
+_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
+# The same text a second time, for old programs.
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_SKIPPED = frozenset({qn("w:del"), qn("w:moveFrom"), qn("w:pPr"), qn("w:rPr"), qn("w:sectPr"), _FALLBACK})
+_WRITTEN = {
+    qn("w:tab"): "\t", qn("w:ptab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-",
+}  # fmt: skip
+_NOTES = (RELATIONSHIP_TYPE.FOOTNOTES, RELATIONSHIP_TYPE.ENDNOTES)
+_MALFORMED = (*MALFORMED_ARCHIVE, PackageNotFoundError, etree.XMLSyntaxError, KeyError, AttributeError)
+
+
+def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
+    if not data:
+        raise UnreadableDocument("empty_file")
+    check_archive(data)
+    try:
+        document = docx.Document(BytesIO(data))
+        body = document.element.body
+        text = "\n".join(_within(_all_lines(document, body), limits))
+        title = _title(document)
+    except _MALFORMED as exc:  # python-docx lets these out of broken packages
+        raise UnreadableDocument("bad_file") from exc
+    return cleaned_document("docx", [Page(None, text)], title=title)
+
+
+def _within(lines: Iterator[str], limits: Limits) -> Iterator[str]:
+    total = 0
+    for line in lines:
+        total += len(line) + 1
+        if total > limits.max_text_bytes:
+            raise UnreadableDocument("too_large")
+        yield line
+
+
+def _all_lines(document: Any, body: Element) -> Iterator[str]:
+    yield from _lines(body)
+    for relation in document.part.rels.values():
+        if relation.reltype in (RELATIONSHIP_TYPE.FOOTNOTES, RELATIONSHIP_TYPE.ENDNOTES) and not relation.is_external:
+            yield from (line for line in _lines(parse_xml(relation.target_part.blob)) if line.strip())
+
+
+def _lines(container: Element) -> Iterator[str]:
+    for child in container:
+        if child.tag == _PARAGRAPH:
+            yield from _paragraph_lines(child)
+        elif child.tag == _TABLE:
+            yield from _rows(child)
+        elif child.tag not in _SKIPPED:
+            yield from _lines(child)
+
+
+def _paragraph_lines(paragraph: Element) -> Iterator[str]:
+    """The paragraph, then what stands in its text boxes."""
+    boxes: list[Element] = []
+    yield "".join(_runs(paragraph, boxes))
+    for box in boxes:
+        yield from _lines(box)
+
+
+def _runs(node: Element, boxes: list[Element]) -> Iterator[str]:
+    for child in node:
+        if child.tag in (qn("w:t"), _MATH):
+            yield child.text or ""
+        elif child.tag in _WRITTEN:
+            yield _WRITTEN[child.tag]
+        elif child.tag == _TEXT_BOX:
+            boxes.append(child)
+        elif child.tag not in _SKIPPED:
+            yield from _runs(child, boxes)
+
+
+def _rows(table: Element) -> Iterator[str]:
+    """One line a row; a cell's own lines, also those of a table inside it, are put side by side."""
+    for row in _own(table, _ROW):
+        cells = [" ".join(" ".join(_lines(cell)).split()) for cell in _own(row, _CELL)]
+        if any(cells):
+            yield " | ".join(cells)
+
+
+def _own(node: Element, tag: str) -> Iterator[Element]:
+    """Rows of a table or cells of a row, also those wrapped in content controls; none of inner tables."""
+    for child in node:
+        if child.tag == tag:
+            yield child
+        elif child.tag not in _SKIPPED and child.tag != _CELL:
+            yield from _own(child, tag)
+
+
+def _title(document: Any) -> str | None:
+    """python-docx would make up a title where the package has no core properties."""
+    try:
+        document.part.package.part_related_by(RELATIONSHIP_TYPE.CORE_PROPERTIES)
+    except KeyError:
+        return None
+    title: str = document.core_properties.title
+    return title

@@ -1,0 +1,111 @@
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, insert, select, text
+
+from app.models import ChatSession, Message, MessageSource
+from app.repositories.base import Repository
+from app.repositories.paging import Paging, decode_seq, encode_cursor
+
+MESSAGE_COLUMNS = (
+    Message.id,
+    Message.session_id,
+    Message.turn_id,
+    Message.seq,
+    Message.sender,
+    Message.content,
+    Message.lang,
+    Message.status,
+    Message.llm_used,
+    Message.fallback_reason,
+    Message.finish_reason,
+    Message.citations,
+    Message.context_metadata,
+    Message.usage,
+    Message.created_at,
+)
+SOURCE_KEYS = (
+    "n", "document_id", "document_version", "chunk_id", "chunk_index", "title", "page", "char_start", "char_end",
+    "text", "score", "lang", "url",
+)  # fmt: skip
+
+
+class MessageRepository(Repository):
+    """Core statements, not ORM objects: these two are what every client calls all day."""
+
+    def _owned(self) -> ColumnElement[bool]:
+        condition = self._mine(Message)
+        if self._caller.user_id is not None:
+            mine = select(ChatSession.id).where(
+                ChatSession.id == Message.session_id, ChatSession.user_id == self._caller.user_id
+            )
+            condition = and_(condition, mine.exists())
+        return condition
+
+    async def add(self, values: dict[str, Any], sources: Sequence[dict[str, Any]] = ()) -> Any:
+        """Stores a message and the snapshots of its passages; returns `created_at`.
+
+        The session's number must have been taken in the same transaction (`sessions.take_seq`).
+        """
+        tenant = self._caller.tenant_id
+        statement = insert(Message).values(**values, tenant_id=tenant).returning(Message.created_at)
+        created_at = (await self._session.execute(statement)).scalar_one()
+        if sources:
+            rows = [
+                {key: source.get(key) for key in SOURCE_KEYS} | {"tenant_id": tenant, "message_id": values["id"]}
+                for source in sources
+            ]
+            await self._session.execute(insert(MessageSource), rows)
+        return created_at
+
+    async def get(self, message_id: UUID) -> dict[str, Any] | None:
+        rows = await self._rows(self._select().where(Message.id == message_id))
+        return rows[0] if rows else None
+
+    async def list_page(
+        self, session_id: UUID, *, paging: Paging, descending: bool = False
+    ) -> tuple[list[dict[str, Any]], int, str | None]:
+        """Strictly by seq: (messages with their sources, total, next cursor)."""
+        statement = self._select().where(Message.session_id == session_id)
+        total = await self._count(select(Message.id).where(self._owned(), Message.session_id == session_id))
+        if paging.cursor is not None:
+            seq = decode_seq(paging.cursor)
+            statement = statement.where(Message.seq < seq if descending else Message.seq > seq)
+        order = Message.seq.desc() if descending else Message.seq
+        rows = await self._rows(statement.order_by(order).offset(paging.skip).limit(paging.limit + 1))
+        more = len(rows) > paging.limit
+        rows = rows[: paging.limit]
+        return rows, total, encode_cursor(rows[-1]["seq"]) if more else None
+
+    def _select(self) -> Select[Any]:
+        return select(*MESSAGE_COLUMNS).where(self._owned())
+
+    async def _rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
+        messages = [dict(row) for row in (await self._session.execute(statement)).mappings()]
+        sources = await self._sources([message["id"] for message in messages])
+        for message in messages:
+            message["sources"] = sources.get(message["id"], [])
+        return messages
+
+    async def _sources(self, message_ids: list[UUID]) -> dict[UUID, list[dict[str, Any]]]:
+        if not message_ids:
+            return {}
+        columns = [getattr(MessageSource, key) for key in SOURCE_KEYS]
+        statement = (
+            select(MessageSource.message_id, *columns)
+            .where(MessageSource.message_id.in_(message_ids), self._mine(MessageSource))
+            .order_by(MessageSource.message_id, MessageSource.n)
+        )
+        grouped: dict[UUID, list[dict[str, Any]]] = {}
+        for row in (await self._session.execute(statement)).mappings():
+            source = dict(row)
+            grouped.setdefault(source.pop("message_id"), []).append(source)
+        return grouped
+
+    async def forget_document(self, document_id: UUID) -> None:
+        """Snapshots of a deleted document keep its id and title, and lose its text."""
+        await self._session.execute(
+            text("UPDATE message_sources SET text = NULL WHERE tenant_id = :tenant AND document_id = :document"),
+            {"tenant": self._caller.tenant_id, "document": document_id},
+        )

@@ -1,0 +1,117 @@
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text, tuple_, update
+
+from app.models import ChatSession, Message
+from app.repositories.base import Repository, like_pattern
+from app.repositories.paging import Paging, decode_position, encode_cursor
+
+
+class SessionRepository(Repository):
+    def _owned(self) -> ColumnElement[bool]:
+        condition = self._mine(ChatSession)
+        if self._caller.user_id is not None:
+            condition = and_(condition, ChatSession.user_id == self._caller.user_id)
+        return condition
+
+    async def create(self, session: ChatSession) -> ChatSession:
+        session.tenant_id = self._caller.tenant_id
+        self._session.add(session)
+        await self._session.flush()
+        await self._session.refresh(session)
+        return session
+
+    async def get(self, session_id: UUID, *, for_update: bool = False) -> ChatSession | None:
+        statement = select(ChatSession).where(ChatSession.id == session_id, self._owned())
+        if for_update:
+            statement = statement.with_for_update()
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def list_page(
+        self,
+        *,
+        paging: Paging,
+        user_id: str | None = None,
+        is_favorite: bool | None = None,
+        scenario_id: str | None = None,
+        q: str | None = None,
+    ) -> tuple[list[ChatSession], int, str | None]:
+        """Newest activity first: (rows, total, next cursor)."""
+        statement = select(ChatSession).where(self._owned())
+        if user_id is not None:
+            statement = statement.where(ChatSession.user_id == user_id)
+        if is_favorite is not None:
+            statement = statement.where(ChatSession.is_favorite == is_favorite)
+        if scenario_id is not None:
+            statement = statement.where(ChatSession.scenario_id == scenario_id)
+        if q is not None:
+            statement = statement.where(self._says(q))
+        total = await self._count(statement)
+        rows = await self._page(statement, paging)
+        more = len(rows) > paging.limit
+        rows = rows[: paging.limit]
+        cursor = encode_cursor(rows[-1].last_activity_at, rows[-1].id) if more else None
+        return rows, total, cursor
+
+    async def _page(self, statement: Select[ChatSession], paging: Paging) -> list[ChatSession]:
+        position = tuple_(ChatSession.last_activity_at, ChatSession.id)
+        if paging.cursor is not None:
+            moment, last_id = decode_position(paging.cursor)
+            statement = statement.where(position < tuple_(moment, last_id))
+        statement = statement.order_by(ChatSession.last_activity_at.desc(), ChatSession.id.desc())
+        statement = statement.offset(paging.skip).limit(paging.limit + 1)
+        return [*(await self._session.execute(statement)).scalars()]
+
+    @staticmethod
+    def _says(q: str) -> ColumnElement[bool]:
+        """In the title as typed, or all its words in one message."""
+        words = func.plainto_tsquery(text("'simple'::regconfig"), q)
+        in_messages = (
+            select(Message.id)
+            .where(
+                Message.session_id == ChatSession.id,
+                func.to_tsvector(text("'simple'"), Message.content).op("@@")(words),
+            )
+            .exists()
+        )
+        return or_(ChatSession.title.ilike(like_pattern(q), escape="\\"), in_messages)
+
+    async def update(self, session_id: UUID, values: dict[str, Any]) -> ChatSession | None:
+        statement = (
+            update(ChatSession)
+            .where(ChatSession.id == session_id, self._owned())
+            .values(**values, version=ChatSession.version + 1, updated_at=func.now(), last_activity_at=func.now())
+            .returning(ChatSession)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def toggle_favorite(self, session_id: UUID) -> ChatSession | None:
+        statement = (
+            update(ChatSession)
+            .where(ChatSession.id == session_id, self._owned())
+            .values(is_favorite=~ChatSession.is_favorite, version=ChatSession.version + 1, updated_at=func.now())
+            .returning(ChatSession)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def delete(self, session_id: UUID) -> bool:
+        statement = delete(ChatSession).where(ChatSession.id == session_id, self._owned()).returning(ChatSession.id)
+        return (await self._session.execute(statement)).scalar_one_or_none() is not None
+
+    async def take_seq(self, session_id: UUID, count: int = 1) -> int | None:
+        """The first of `count` message numbers, under the session's row lock; None when it is not the caller's.
+
+        A PostgreSQL SEQUENCE would not do: numbers could become visible out of order, and readers by cursor would
+        skip rows.
+        """
+        statement = (
+            update(ChatSession)
+            .where(ChatSession.id == session_id, self._owned())
+            .values(next_seq=ChatSession.next_seq + count, last_activity_at=func.now())
+            .returning(ChatSession.next_seq - count)
+            .execution_options(synchronize_session=False)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()

@@ -1,0 +1,235 @@
+"""Documents: accepted, listed, read back, deleted. How they are indexed is in ingestion.py."""
+
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from app.core.caller import Caller
+from app.core.errors import Invalid, NotFound, TooLarge
+from app.core.ids import new_id
+from app.db.uow import UnitOfWork, UowFactory
+from app.models import Chunk, Document
+from app.providers.ports import Incoming, Storage
+from app.readers.sniff import normalise_filename, sniff
+from app.repositories.paging import Paging
+from app.schemas.documents import DocumentError, DocumentFields, DocumentOut, Progress
+
+INGEST = "document.ingest"
+DELETE_FILE = "file.delete"
+MEDIA_TYPES = {
+    "pdf": "application/pdf",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "doc": "application/msword",
+    "txt": "text/plain; charset=utf-8",
+    "md": "text/markdown; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    fields: DocumentFields
+    filename: str
+    blocks: AsyncIterable[bytes]
+    metadata: dict[str, Any]
+
+
+def document_not_found() -> NotFound:
+    return NotFound("document_not_found", "There is no such document.")
+
+
+class DocumentService:
+    def __init__(self, uow: UowFactory, storage: Storage, *, max_bytes: int) -> None:
+        self._uow = uow
+        self._storage = storage
+        self._max_bytes = max_bytes
+
+    async def create(self, caller: Caller, upload: Upload) -> tuple[DocumentOut, bool]:
+        """The document, and whether there is new work: the same bytes again are the same document."""
+        filename = normalise_filename(upload.filename)
+        async with self._storage.receive() as incoming:
+            await self._fill(incoming, upload.blocks)
+            kind = sniff(incoming.head, filename)
+            sha256 = bytes.fromhex(incoming.digest())
+            async with self._uow(caller) as uow:
+                existing = await _find(uow, upload.fields, sha256)
+                if existing is not None and existing.sha256 == sha256:
+                    return await _again(uow, existing)
+            key = f"{caller.tenant_id}/{new_id()}"
+            await incoming.commit(key)
+            values = _values(upload, filename=filename, kind=kind, sha256=sha256, size=incoming.size, key=key)
+            async with _undo_on_error(self._storage, key):
+                return await self._save(caller, upload.fields, values)
+
+    async def _fill(self, incoming: Incoming, blocks: AsyncIterable[bytes]) -> None:
+        async for block in blocks:
+            if incoming.size + len(block) > self._max_bytes:
+                raise TooLarge("too_large", f"A document may have {self._max_bytes // 2**20} MiB at most.")
+            await incoming.write(block)
+        if incoming.size == 0:
+            raise Invalid("empty_file", "The file is empty.", pointer="/file")
+
+    async def _save(self, caller: Caller, fields: DocumentFields, values: dict[str, Any]) -> tuple[DocumentOut, bool]:
+        """The row and its job in one transaction; a file that turns out not to be needed goes by a job, too."""
+        async with self._uow(caller) as uow:
+            document = await uow.documents.insert(values | {"id": new_id()})
+            if document is None:
+                document = await _find(uow, fields, values["sha256"])
+                if document is None:
+                    raise document_not_found()  # deleted between the two statements: the client may try again
+                if document.sha256 == values["sha256"]:
+                    await _delete_file(uow, values["storage_key"])
+                    return await _again(uow, document)
+                document = await _new_version(uow, document, values)
+            await _enqueue(uow, document)
+        return document_out(document), True
+
+    async def get(self, caller: Caller, document_id: UUID) -> DocumentOut:
+        return document_out(await self._load(caller, document_id))
+
+    async def _load(self, caller: Caller, document_id: UUID) -> Document:
+        async with self._uow(caller) as uow:
+            document = await uow.documents.get(document_id)
+        if document is None:
+            raise document_not_found()
+        return document
+
+    async def list_page(
+        self,
+        caller: Caller,
+        paging: Paging,
+        *,
+        status: str | None = None,
+        collection: str | None = None,
+        q: str | None = None,
+    ) -> tuple[list[DocumentOut], int, str | None]:
+        async with self._uow(caller) as uow:
+            rows, total, cursor = await uow.documents.list_page(
+                paging=paging, status=status, collection=collection, q=q
+            )
+        return [document_out(row) for row in rows], total, cursor
+
+    async def chunks(self, caller: Caller, document_id: UUID, paging: Paging) -> tuple[list[Chunk], int]:
+        async with self._uow(caller) as uow:
+            if await uow.documents.get(document_id) is None:
+                raise document_not_found()
+            return await uow.chunks.list_page(document_id, paging)
+
+    async def original(self, caller: Caller, document_id: UUID) -> Document:
+        """The row of the file to send; its bytes come from `content`."""
+        return await self._load(caller, document_id)
+
+    def content(self, document: Document, start: int, end: int) -> AsyncIterator[bytes]:
+        return self._storage.stream(document.storage_key, start, end)
+
+    async def delete(self, caller: Caller, document_id: UUID) -> None:
+        """Row, chunks and vectors at once; the file by a job of the same transaction. Old answers keep the title only."""
+        async with self._uow(caller) as uow:
+            key = await uow.documents.delete(document_id)
+            if key is None:
+                raise document_not_found()
+            await uow.messages.forget_document(document_id)
+            await _delete_file(uow, key)
+
+
+@contextlib.asynccontextmanager
+async def _undo_on_error(storage: Storage, key: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        await storage.delete(key)
+        raise
+
+
+async def _find(uow: UnitOfWork, fields: DocumentFields, sha256: bytes) -> Document | None:
+    if fields.external_id is not None:
+        return await uow.documents.find_external(fields.external_id, fields.collection)
+    return await uow.documents.find_same_bytes(sha256, fields.collection)
+
+
+async def _again(uow: UnitOfWork, document: Document) -> tuple[DocumentOut, bool]:
+    """Sending a document that failed once more is how people ask for another try."""
+    if document.status != "failed":
+        return document_out(document), False
+    retried = await uow.documents.update(
+        document.id, document.version, {"status": "queued", "error_code": None, "error_detail": None}
+    )
+    if retried is None:
+        raise document_not_found()
+    await _enqueue(uow, retried)
+    return document_out(retried), True
+
+
+async def _new_version(uow: UnitOfWork, document: Document, values: dict[str, Any]) -> Document:
+    """Search goes on seeing the old version until the new one is whole."""
+    await _delete_file(uow, document.storage_key)
+    fresh = {
+        "status": "queued",
+        "error_code": None,
+        "error_detail": None,
+        "progress_done": 0,
+        "progress_total": 0,
+    }
+    updated = await uow.documents.update(
+        document.id, document.version, values | fresh | {"version": document.version + 1}
+    )
+    if updated is None:
+        raise document_not_found()
+    return updated
+
+
+async def _enqueue(uow: UnitOfWork, document: Document) -> None:
+    await uow.jobs.enqueue(
+        INGEST,
+        {"document_id": str(document.id), "version": document.version},
+        dedupe_key=f"{INGEST}:{document.id}:{document.version}",
+    )
+
+
+async def _delete_file(uow: UnitOfWork, key: str) -> None:
+    await uow.jobs.enqueue(DELETE_FILE, {"key": key}, dedupe_key=f"{DELETE_FILE}:{key}")
+
+
+def _values(upload: Upload, *, filename: str, kind: str, sha256: bytes, size: int, key: str) -> dict[str, Any]:
+    return {
+        "title": upload.fields.title or filename,
+        "filename": filename,
+        "kind": kind,
+        "sha256": sha256,
+        "size_bytes": size,
+        "storage_key": key,
+        "external_id": upload.fields.external_id,
+        "collection": upload.fields.collection,
+        "lang": upload.fields.lang,
+        "metadata_": upload.metadata,
+    }
+
+
+def document_out(row: Document) -> DocumentOut:
+    error = None
+    if row.error_code is not None:
+        error = DocumentError(code=row.error_code, detail=row.error_detail or "")
+    return DocumentOut(
+        id=row.id,
+        title=row.title,
+        filename=row.filename,
+        kind=row.kind,
+        status=row.status,
+        progress=Progress(stage=row.status, done=row.progress_done, total=row.progress_total),
+        error=error,
+        sha256=row.sha256.hex(),
+        size_bytes=row.size_bytes,
+        version=row.version,
+        indexed_version=row.indexed_version,
+        external_id=row.external_id,
+        collection=row.collection,
+        lang=row.lang,
+        pages=row.page_count,
+        chunks=row.chunk_count,
+        metadata=row.metadata_,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        indexed_at=row.indexed_at,
+    )

@@ -1,0 +1,125 @@
+"""Search: which legs a question may use, and what comes back."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from app.core.caller import Caller
+from app.core.errors import NotFound
+from app.db.uow import UowFactory
+from app.languages import LANGUAGES, detect
+from app.models import EmbeddingSpace
+from app.providers.ports import Embedder
+from app.repositories.chunks import SearchQuery
+from app.schemas.search import Mode, SearchFilters, SearchRequest, SearchResponse, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """`trace` tells why: the legs used, the scores each hit is made of, the milliseconds."""
+
+    sources: list[Source]
+    mode: Mode
+    exact: bool
+    trace: dict[str, Any]
+
+
+class RetrievalService:
+    def __init__(self, uow: UowFactory, embedder: Embedder, space: EmbeddingSpace, *, exact_limit: int) -> None:
+        self._uow = uow
+        self._embedder = embedder
+        self._space = space
+        self._exact_limit = exact_limit
+
+    async def search(self, caller: Caller, request: SearchRequest) -> SearchResponse:
+        found = await self.retrieve(
+            caller, request.query, top_k=request.top_k, mode=request.mode, filters=request.filters
+        )
+        exhausted = found.exact or len(found.sources) < request.top_k
+        return SearchResponse(items=found.sources, mode=found.mode, exhausted=exhausted, timing=found.trace["timing"])
+
+    async def retrieve(
+        self,
+        caller: Caller,
+        question: str,
+        *,
+        top_k: int,
+        mode: Mode = "hybrid",
+        filters: SearchFilters | None = None,
+        lang: str | None = None,
+    ) -> Retrieval:
+        """Best first. NotFound(code="unknown_document") when a filter names a document that is not the caller's."""
+        filters = filters or SearchFilters()
+        began = time.perf_counter()
+        language = lang if lang in LANGUAGES else detect(question)
+        if mode != "text" and not self._covers(detect(question)):
+            mode = "text"
+        vector = None if mode == "text" else await self._embedder.embed_query(question)
+        embedded = time.perf_counter()
+        query = SearchQuery(
+            question=question,
+            config=LANGUAGES[language].text_search,
+            space_id=self._space.id,
+            width=self._space.dimensions,
+            top_k=top_k,
+            embedding=None if vector is None else vector.tolist(),
+            by_text=mode != "vector",
+            document_ids=filters.document_ids,
+            collection=filters.collection,
+            lang=filters.lang,
+        )
+        async with self._uow(caller) as uow:
+            if filters.document_ids is not None:
+                known = await uow.documents.known(filters.document_ids)
+                require_known(filters.document_ids, known)
+            rows, exact = await uow.chunks.search(query, exact_limit=self._exact_limit)
+        ended = time.perf_counter()
+        timing = {"embedding_ms": _milliseconds(began, embedded), "search_ms": _milliseconds(embedded, ended)}
+        timing["total_ms"] = _milliseconds(began, ended)
+        trace = {"mode": mode, "lang": language, "exact": exact, "timing": timing, "hits": _explain(rows)}
+        return Retrieval([_source(n, row) for n, row in enumerate(rows, start=1)], mode, exact, trace)
+
+    def _covers(self, language: str) -> bool:
+        """Vectors of a language that the model never learnt are noise."""
+        return language in self._space.languages or "*" in self._space.languages
+
+
+def require_known(asked: list[UUID], known: set[UUID]) -> None:
+    if set(asked) - known:
+        raise NotFound("unknown_document", "One of the documents does not exist.", pointer="/document_ids")
+
+
+def _source(n: int, row: dict[str, Any]) -> Source:
+    return Source(
+        n=n,
+        document_id=row["document_id"],
+        document_version=row["document_version"],
+        chunk_id=row["id"],
+        chunk_index=row["chunk_index"],
+        title=row["title"],
+        page=row["page"],
+        char_start=row["char_start"],
+        char_end=row["char_end"],
+        text=row["content"],
+        score=round(row["score"], 6),
+        lang=row["lang"],
+        url=f"/api/v1/documents/{row['document_id']}/content" + (f"#page={row['page']}" if row["page"] else ""),
+    )
+
+
+def _explain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "n": n,
+            "chunk_id": str(row["id"]),
+            "score": round(row["score"], 6),
+            "cosine": None if row["cosine"] is None else round(row["cosine"], 6),
+            "lexical": round(row["lexical"], 6),
+        }
+        for n, row in enumerate(rows, start=1)
+    ]
+
+
+def _milliseconds(start: float, end: float) -> float:
+    return round(1000 * (end - start), 2)

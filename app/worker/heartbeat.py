@@ -1,0 +1,34 @@
+"""A file that a living worker touches, for health checks without a port."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+BEAT_SECONDS = 5.0
+FRESH_SECONDS = 20.0
+
+
+@contextlib.asynccontextmanager
+async def beating(data_dir: Path) -> AsyncIterator[None]:
+    task = asyncio.create_task(_beat(data_dir / "worker.alive"))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _beat(path: Path) -> None:
+    while True:
+        await asyncio.to_thread(path.touch)
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+def is_fresh(data_dir: Path) -> bool:
+    try:
+        return time.time() - (data_dir / "worker.alive").stat().st_mtime < FRESH_SECONDS
+    except FileNotFoundError:
+        return False

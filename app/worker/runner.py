@@ -1,0 +1,177 @@
+"""Takes jobs from the queue and runs them: inside the API process, as `ragchat worker`, or in `ragchat ingest`.
+
+Any number may run. A job belongs to whoever holds its lease; the lease is renewed while the work goes on and runs out
+by the database's clock when the process dies.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from app.core.caller import DEFAULT_TENANT, tenant_caller
+from app.core.errors import RagchatError
+from app.core.ids import new_id
+from app.core.logging import get_logger
+from app.db.notify import listening
+from app.repositories.jobs import CHANNEL, LEASE_SECONDS
+from app.runtime import Runtime
+from app.services.ingestion import LeaseLost
+from app.worker.tasks import WORKER_DIED, Job, Rejected, task_of
+
+POLL_SECONDS = 5.0
+"""The net under LISTEN/NOTIFY."""
+PAUSE_SECONDS = 1.0
+log = get_logger(__name__)
+
+
+class Worker:
+    def __init__(self, runtime: Runtime, *, concurrency: int) -> None:
+        self._runtime = runtime
+        self._concurrency = concurrency
+        self._wake = asyncio.Event()
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
+        self._system = tenant_caller(DEFAULT_TENANT)
+
+    async def run(self) -> None:
+        """Until cancelled, which gives unfinished jobs back to the queue."""
+        async with listening(self._runtime.engine, CHANNEL, self._wake.set), asyncio.TaskGroup() as group:
+            for _ in range(self._concurrency):
+                group.create_task(self._loop())
+            group.create_task(self._sweep())
+
+    async def _loop(self) -> None:
+        """The top of one slot's task: it outlives whatever goes wrong with a job or with the database."""
+        while True:
+            self._wake.clear()  # before looking: what is announced from here on is either seen or wakes us
+            try:
+                job = await self._claim()
+                if job is None:
+                    await self._sleep()
+                else:
+                    await self._work(job)
+            except RagchatError as exc:
+                log.warning("worker.no_database", code=exc.code)
+                await asyncio.sleep(PAUSE_SECONDS)
+            except Exception:
+                log.exception("worker.fault")
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _claim(self) -> Job | None:
+        async with self._runtime.uow(self._system) as uow:
+            row = await uow.jobs.claim(self._name)
+        return Job(**row) if row else None
+
+    async def _sleep(self) -> None:
+        async with self._runtime.uow(self._system) as uow:
+            due = await uow.jobs.seconds_to_next()
+        seconds = POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.05, due))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _work(self, job: Job) -> None:
+        """The top of a job's task."""
+        log.info("job.started", job_id=str(job.id), kind=job.kind, attempt=job.attempts)
+        try:
+            async with self._leased(job):
+                await task_of(job).run(self._runtime, job)
+            await self._complete(job)
+        except LeaseLost:
+            log.warning("job.lease_lost", job_id=str(job.id))
+            await self._complete(job)  # of no effect when it is somebody else's; ends it when its document is gone
+        except Rejected as exc:
+            log.info("job.rejected", job_id=str(job.id), code=exc.code)
+            await self._complete(job, error_code=exc.code)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._release(job))
+            raise
+        except Exception as exc:
+            log.exception("job.failed", job_id=str(job.id), kind=job.kind, attempt=job.attempts)
+            await self._retry(job, exc.code if isinstance(exc, RagchatError) else "internal")
+
+    @contextlib.asynccontextmanager
+    async def _leased(self, job: Job) -> AsyncIterator[None]:
+        renewing = asyncio.create_task(self._renew(job))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+
+    async def _renew(self, job: Job) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
+                    await uow.jobs.renew(job.id, job.lease_token)
+            except RagchatError:
+                log.warning("job.lease_not_renewed", job_id=str(job.id))
+
+    async def _complete(self, job: Job, **outcome: Any) -> None:
+        with _database_may_be_down(job):
+            async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
+                await uow.jobs.complete(job.id, job.lease_token, **outcome)
+
+    async def _release(self, job: Job) -> None:
+        with _database_may_be_down(job):
+            async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
+                await uow.jobs.release(job.id, job.lease_token)
+
+    async def _retry(self, job: Job, code: str) -> None:
+        with _database_may_be_down(job):
+            if job.last_attempt:
+                await task_of(job).give_up(self._runtime, job, code)
+                await self._complete(job, error_code=code, dead=True)
+                return
+            async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
+                await uow.jobs.retry_later(job.id, job.lease_token, error_code=code)
+
+    async def _sweep(self) -> None:
+        """Ends what dead processes left: jobs without attempts, turns without a process."""
+        while True:
+            try:
+                await self._sweep_once()
+            except RagchatError as exc:
+                log.warning("worker.no_database", code=exc.code)
+            except Exception:
+                log.exception("worker.fault")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _sweep_once(self) -> None:
+        async with self._runtime.uow(self._system) as uow:
+            exhausted = await uow.jobs.exhausted()
+        for row in exhausted:
+            job = Job(**row, lease_token=row["id"])
+            log.error("job.dead", job_id=str(job.id), kind=job.kind)
+            await task_of(job).give_up(self._runtime, job, WORKER_DIED)
+            async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
+                await uow.jobs.bury(job.id, error_code=WORKER_DIED)
+        interrupted = await self._runtime.turns.interrupt_expired(self._system)
+        if interrupted:
+            log.warning("turns.interrupted", count=interrupted)
+
+
+@contextlib.contextmanager
+def _database_may_be_down(job: Job) -> Iterator[None]:
+    """The lease runs out then, and the job is taken again."""
+    try:
+        yield
+    except RagchatError as exc:
+        log.warning("job.outcome_not_stored", job_id=str(job.id), code=exc.code)
+
+
+@contextlib.asynccontextmanager
+async def running_worker(runtime: Runtime, *, concurrency: int) -> AsyncIterator[Worker]:
+    """A worker in the background while the block lasts."""
+    worker = Worker(runtime, concurrency=concurrency)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,87 @@
+"""What each kind of job does. A new kind is one function and one line in TASKS."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from app.core.caller import tenant_caller
+from app.core.errors import RagchatError
+from app.readers.errors import UnreadableDocument
+from app.runtime import Runtime
+from app.services.documents import DELETE_FILE, INGEST
+from app.services.ingestion import Lease, Work, mark_failed
+
+WORKER_DIED = "worker_died"
+RETRIED = frozenset({"parser_crashed", "parser_timeout"})
+"""May be the machine's fault: worth a second attempt, not more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: UUID
+    tenant_id: UUID
+    kind: str
+    payload: dict[str, Any]
+    attempts: int
+    max_attempts: int
+    lease_token: UUID
+
+    @property
+    def last_attempt(self) -> bool:
+        return self.attempts >= self.max_attempts
+
+
+class Rejected(RagchatError):
+    """The work has ended for good, with a reason that is on the row; no retry will change it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    run: Callable[[Runtime, Job], Awaitable[None]]
+    give_up: Callable[[Runtime, Job, str], Awaitable[None]]
+    """Called once when no attempt is left, with the error's code."""
+
+
+async def ingest_document(runtime: Runtime, job: Job) -> None:
+    work = Work(
+        caller=tenant_caller(job.tenant_id),
+        document_id=UUID(job.payload["document_id"]),
+        version=job.payload["version"],
+        lease=Lease(job.id, job.lease_token),
+    )
+    try:
+        await runtime.ingestion.run(work)
+    except UnreadableDocument as exc:
+        if exc.code in RETRIED and job.attempts < 2:
+            raise
+        await runtime.ingestion.fail(work, exc)
+        raise Rejected(exc.code) from exc
+
+
+async def give_up_ingest(runtime: Runtime, job: Job, code: str) -> None:
+    detail = "Indexing was tried several times and did not finish; upload the document again to retry."
+    async with runtime.uow(tenant_caller(job.tenant_id)) as uow:
+        await mark_failed(uow, UUID(job.payload["document_id"]), job.payload["version"], code=code, detail=detail)
+
+
+async def delete_file(runtime: Runtime, job: Job) -> None:
+    await runtime.storage.delete(job.payload["key"])
+
+
+async def leave(_runtime: Runtime, _job: Job, _code: str) -> None:
+    """The dead job itself says what is left to do."""
+
+
+TASKS = {
+    INGEST: Task(ingest_document, give_up_ingest),
+    DELETE_FILE: Task(delete_file, leave),
+}
+
+
+async def _unknown(_runtime: Runtime, _job: Job) -> None:
+    raise RagchatError("unknown_job", "This program does not know this kind of job; a newer one may.")
+
+
+def task_of(job: Job) -> Task:
+    return TASKS.get(job.kind, Task(_unknown, leave))
