@@ -52,6 +52,6 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["ragchat", "probe"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["ragchat", "probe"]
 ENTRYPOINT ["ragchat"]
 CMD ["serve", "--no-worker", "--no-migrate"]

@@ -7,6 +7,8 @@ cleaned up and nothing of another test is seen.
 import asyncio
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +47,14 @@ def shared(*parts: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[URL]:
+async def postgres() -> AsyncIterator[URL]:
     """One server for all test processes of the run."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "postgres"
-    async with embedded_postgres(folder) as url:
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    folder = Path(tempfile.gettempdir()) / f"ragchat-test-{run[:16]}"
+    async with embedded_postgres(folder / "postgres") as url:
         yield url
+    if not (folder / "postgres" / "postmaster.pid").exists():  # else another test process still uses it
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def make_database(postgres: URL, name: str) -> str:

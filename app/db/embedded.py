@@ -89,8 +89,8 @@ class Server:
             self._use = None
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._run("pg_ctl", "stop", "--mode=fast", "--wait", f"--pgdata={self._folder}")
-                log.info("embedded_postgres.stopped")
+                stopped = self._run("pg_ctl", "stop", "--mode=fast", "--wait", f"--pgdata={self._folder}", check=False)
+                log.info("embedded_postgres.stopped", clean=stopped.returncode == 0)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -84,9 +84,11 @@ def _restrict(limits: Limits) -> None:
     }
     for name, value in wanted.items():
         hard = resource.getrlimit(name)[1]
-        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        ceiling = value + 1 if name == resource.RLIMIT_CPU else value  # SIGXCPU first: it tells time from a crash
+        if hard != resource.RLIM_INFINITY:
+            value, ceiling = min(value, hard), min(ceiling, hard)
         with contextlib.suppress(ValueError, OSError):  # macOS knows some limits only by name
-            resource.setrlimit(name, (allowed, allowed))
+            resource.setrlimit(name, (value, ceiling))
 
 
 if __name__ == "__main__":

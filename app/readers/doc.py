@@ -2,6 +2,7 @@
 
 The table (section 2.4.1 of the specification) says in which order which stretches of the stream are read;
 each is UTF-16 or Windows-1252. Formatting is not looked at: hidden and deleted-but-tracked text stays in.
+The title is not asked for: a broken property set keeps olefile busy for ever.
 """
 
 import re
@@ -35,10 +36,9 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
     try:
         with olefile.OleFileIO(BytesIO(data)) as ole:  # from bytes it would take a short file for a path
             text = _text(ole, limits)
-            title = _title(ole)
     except (OSError, struct.error, ValueError, IndexError, TypeError, AttributeError, RecursionError) as exc:
         raise UnreadableDocument("bad_file") from exc  # olefile lets these out of broken containers
-    return cleaned_document("doc", [Page(None, text)], title=title)
+    return cleaned_document("doc", [Page(None, text)])
 
 
 def _text(ole: olefile.OleFileIO, limits: Limits) -> str:
@@ -117,8 +117,3 @@ def _written_out(text: str) -> str:
             break
     rows = text.replace("\x07\x07", "\n")  # the end of a row is one more cell mark
     return re.sub(r"\x07(?=\n)|\x07$", "", rows).replace("\x07", " | ").translate(_MARKS)
-
-
-def _title(ole: olefile.OleFileIO) -> str | None:
-    raw = ole.get_metadata().title
-    return decode_cp1252(raw) if isinstance(raw, bytes) else None

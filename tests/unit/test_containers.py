@@ -76,12 +76,7 @@ def test_what_is_copied_passes_the_ignore_file_and_nothing_else_does() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert lines[0] == "*"
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    copied = {
-        source
-        for line in instructions("COPY")
-        if not line.startswith("--from")
-        for source in line.split()[:-1]
-    }
+    copied = {source for line in instructions("COPY") if not line.startswith("--from") for source in line.split()[:-1]}
     assert copied == allowed
 
 

@@ -57,18 +57,14 @@ async def test_the_stylesheet_and_our_script_reach_no_other_host(client: AsyncCl
 
 
 @pytest.mark.parametrize(("name", "media_type"), MEDIA_TYPES.items())
-async def test_assets_have_the_right_type_and_can_be_cached(
-    client: AsyncClient, name: str, media_type: str
-) -> None:
+async def test_assets_have_the_right_type_and_can_be_cached(client: AsyncClient, name: str, media_type: str) -> None:
     first = await client.get(f"/docs/assets/{name}")
     assert first.status_code == 200
     assert first.content == (FOLDER / name).read_bytes()
     assert first.headers["content-type"].split(";")[0] == media_type
     assert first.headers["x-content-type-options"] == "nosniff"
     assert "max-age=86400" in first.headers["cache-control"]
-    again = await client.get(
-        f"/docs/assets/{name}", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'}
-    )
+    again = await client.get(f"/docs/assets/{name}", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
     changed = await client.get(f"/docs/assets/{name}", headers={"If-None-Match": '"other"'})
     assert changed.status_code == 200
@@ -101,9 +97,7 @@ async def test_without_a_schema_there_is_no_page() -> None:
 
 
 def test_the_vendored_files_are_the_recorded_ones() -> None:
-    rows = re.findall(
-        r"^\| `([^`]+)` \| [^|]+ \| `([0-9a-f]{64})`", (FOLDER / "README.md").read_text(), re.MULTILINE
-    )
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| `([0-9a-f]{64})`", (FOLDER / "README.md").read_text(), re.MULTILINE)
     assert len(rows) == 6
     for name, recorded in rows:
         assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == recorded, name

@@ -5,31 +5,28 @@ Reimers and Gurevych 2019 (arXiv:1908.10084). No converter and no second copy of
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-HIDDEN = 384
+from app.providers.embedding.weights import Tensor
+
+DIMENSIONS = 384
 HEADS = 12
 LAYERS = 6
 EPSILON = 1e-12
 
-Array = npt.NDArray[Any]
-Tensors = Callable[[str], Array]
 
+def build(tensor: Callable[[str], Tensor]) -> Any:
+    """An `openvino.Model`: ids and mask, both int32 (n, length), to float32 (n, 384) unit rows.
 
-def build(weights: Path) -> Any:
-    """An `openvino.Model`: ids and mask, both int32 (n, length), to float32 (n, 384) unit rows."""
-    from safetensors import safe_open
-
-    with safe_open(weights, framework="np") as file:
-        return _Graph(file.get_tensor).model()
+    It refers to the tensors' memory, so whoever owns it must outlive the model and all compiled from it.
+    """
+    return _Graph(tensor).model()
 
 
 class _Graph:
-    def __init__(self, tensor: Tensors) -> None:
+    def __init__(self, tensor: Callable[[str], Tensor]) -> None:
         import openvino
         from openvino import opset13
 
@@ -64,7 +61,7 @@ class _Graph:
         )
         context = op.scaled_dot_product_attention(query, key, value, bias)
         context = op.transpose(context, self._index([0, 2, 1, 3]))
-        context = op.reshape(context, self._index([0, 0, HIDDEN]), special_zero=True)
+        context = op.reshape(context, self._index([0, 0, DIMENSIONS]), special_zero=True)
         context = self._dense(context, attention + "output.dense")
         hidden = self._normed(op.add(context, hidden), attention + "output.LayerNorm")
         wide = op.gelu(self._dense(hidden, name + "intermediate.dense"), "erf")
@@ -73,7 +70,7 @@ class _Graph:
 
     def _heads(self, hidden: Any, name: str) -> Any:
         """(n, heads, length, 32)"""
-        shape = self._index([0, 0, HEADS, HIDDEN // HEADS])
+        shape = self._index([0, 0, HEADS, DIMENSIONS // HEADS])
         split = self.op.reshape(self._dense(hidden, name), shape, special_zero=True)
         return self.op.transpose(split, self._index([0, 2, 1, 3]))
 
@@ -94,7 +91,7 @@ class _Graph:
         return self.op.add(scaled, self._constant(name + ".bias"))
 
     def _constant(self, name: str) -> Any:
-        return self.op.constant(self.tensor(name))
+        return self.op.constant(self.tensor(name), shared_memory=True)
 
     def _index(self, value: int | list[int]) -> Any:
         return self.op.constant(np.array(value, np.int32))

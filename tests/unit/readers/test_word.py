@@ -62,7 +62,7 @@ def test_docx_footnotes_follow_the_body() -> None:
     )
     extra = {
         "word/_rels/document.xml.rels": relations,
-        "word/footnotes.xml": f'<w:footnotes xmlns:w="{word}"><w:footnote>{paragraph("note")}</w:footnote></w:footnotes>',
+        "word/footnotes.xml": f'<w:notes xmlns:w="{word}"><w:note>{paragraph("note")}</w:note></w:notes>',
     }
     assert docx.read(files.docx(paragraph("body"), extra=extra)).text == "body\nnote"
 

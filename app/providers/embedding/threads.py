@@ -1,0 +1,44 @@
+"""Work off the event loop, on threads of our own."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from app.core.errors import Unavailable
+
+T = TypeVar("T")
+
+
+class Threads:
+    def __init__(self, name: str, count: int) -> None:
+        self._executor = ThreadPoolExecutor(count, name)
+        self._count = count
+        self._closed = False
+
+    async def run(self, work: Callable[..., T], *args: object) -> T:
+        """Unavailable(embedder_closed) after `close`."""
+        if self._closed:
+            raise Unavailable("embedder_closed", "The embedding model has been closed.")
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
+
+    async def each(self, work: Callable[[T], None], items: Iterable[T]) -> None:
+        """Little is queued at a time, so callers share the threads, and nothing new begins after a cancel."""
+        waiting = iter(items)
+
+        async def pull() -> None:
+            for item in waiting:
+                await self.run(work, item)
+
+        # One more than there are threads: the next item is there when a thread gets free.
+        pulls = [asyncio.ensure_future(pull()) for _ in range(self._count + 1)]
+        try:
+            await asyncio.gather(*pulls)
+        finally:
+            for task in pulls:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Waits for what has begun."""
+        self._closed = True
+        await asyncio.to_thread(self._executor.shutdown)

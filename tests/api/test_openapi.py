@@ -1,0 +1,80 @@
+"""The contract as a document, and what every route does without a credential."""
+
+from typing import Any
+
+import pytest
+
+from app.api.errors import MEDIA_TYPE
+from app.core.ids import new_id
+from tests.conftest import Service
+
+PUBLIC = {"/", "/health", "/livez", "/readyz"}
+
+
+@pytest.fixture(scope="session")
+async def document(service: Service) -> dict[str, Any]:
+    async with service.client() as http:
+        return dict((await http.get("/openapi.json")).json())
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, op) for path, methods in document["paths"].items() for method, op in methods.items()]
+
+
+async def test_every_operation_reads_well(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(ids) == len(set(ids))
+    for path, method, operation in operations(document):
+        assert operation["summary"], (method, path)
+        assert operation["tags"], (method, path)
+        assert "422" not in operation["responses"], (method, path)
+        if path not in PUBLIC:
+            assert {"ApiKey", "Bearer"} == {name for item in operation["security"] for name in item}, (method, path)
+            assert MEDIA_TYPE in operation["responses"]["401"]["content"]
+    assert {"ApiKey", "Bearer"} == set(document["components"]["securitySchemes"])
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+async def test_every_body_has_an_example(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if body is not None:
+            schema = body["schema"]
+            if "$ref" in schema:
+                schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+            assert schema.get("examples"), (method, path)
+
+
+async def test_every_route_but_the_public_ones_wants_a_key(document: dict[str, Any], service: Service) -> None:
+    async with service.client() as http:
+        for path, method, _ in operations(document):
+            url = path
+            for name in ("session_id", "document_id", "turn_id"):
+                url = url.replace("{%s}" % name, str(new_id()))
+            response = await http.request(method, url, content=b"not even json")
+            if path in PUBLIC:
+                assert response.status_code == 200, path
+                continue
+            assert response.status_code == 401, (method, path)
+            assert response.headers["content-type"] == MEDIA_TYPE
+            assert "Bearer" in response.headers["www-authenticate"]
+            assert response.json()["code"] == "unauthorized"
+
+
+async def test_credentials(service: Service) -> None:
+    _, key = await service.tenant()
+    _, other = await service.tenant()
+    async with service.client() as http:
+
+        async def status(**headers: str) -> int:
+            sent = {name.replace("_", "-"): value for name, value in headers.items()}
+            return (await http.get("/api/v1/sessions", headers=sent)).status_code
+
+        assert await status(X_API_Key=key) == 200
+        assert await status(Authorization=f"Bearer {key}") == 200
+        assert await status(X_API_Key=key, Authorization=f"Bearer {key}") == 200
+        assert await status(X_API_Key=key, Authorization=f"Bearer {other}") == 400
+        assert await status(X_API_Key="") == 401
+        assert await status(X_API_Key="k" * 10_000) == 401
+        assert (await http.get("/api/v1/sessions", headers={b"X-API-Key": b"\xff\xfe"})).status_code == 401
+        assert (await http.get(f"/api/v1/sessions?api_key={key}&token={key}")).status_code == 401

@@ -1,0 +1,198 @@
+"""The child process: what it may cost, what it may say, and that none is left behind."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from app.readers import READERS
+from app.readers.document import Document
+from app.readers.errors import UnreadableDocument
+from app.readers.isolated import read_isolated
+from app.readers.limits import Limits
+from tests.unit.readers import files
+from tests.unit.readers.files import DOCUMENTS, ROOT, paragraph
+
+LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs limits that only Linux enforces")
+
+
+@pytest.fixture(autouse=True)
+def no_children_left() -> Iterator[None]:
+    yield
+    assert not [child for child in psutil.Process().children() if "app.readers.child" in " ".join(child.cmdline())]
+
+
+def stored(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "--help; $(id)"
+    path.write_bytes(data)
+    return path
+
+
+async def code_of(path: Path, kind: str, limits: Limits | None = None) -> str:
+    with pytest.raises(UnreadableDocument) as caught:
+        await read_isolated(path, kind, limits or Limits())
+    return caught.value.code
+
+
+async def test_each_kind_is_read_in_its_child(tmp_path: Path) -> None:
+    names = {
+        **{"pdf": "crazyones.pdf", "docx": "docx-tables.docx", "doc": "simple.doc"},
+        **{"txt": "fake-text.txt", "md": "umlauts-utf8.md", "html": "fake-html-cp1252.html"},
+    }
+    assert names.keys() == READERS.keys()
+    made = await asyncio.gather(*(read_isolated(DOCUMENTS / name, kind) for kind, name in names.items()))
+    assert [document.kind for document in made] == list(names)
+    assert all(document.text.strip() for document in made)
+    assert made[0].pages[0].number == 1
+
+
+async def test_pages_titles_and_warnings_come_back_as_the_reader_made_them(tmp_path: Path) -> None:
+    whole = await read_isolated(stored(tmp_path, files.pdf(["one", "", "three"])), "pdf")
+    assert [(page.number, page.text) for page in whole.pages] == [(1, "one"), (2, ""), (3, "three")]
+    assert whole.warnings == ["1 of 3 pages hold no text."]
+    text = '# తెలుగు \\ "quoted" 😀\n' + "long " * 100_000
+    assert await read_isolated(stored(tmp_path, text.encode()), "md") == Document(
+        "md", [type(whole.pages[0])(None, text)], 'తెలుగు \\ "quoted" 😀'
+    )
+
+
+async def test_typed_failures_keep_their_code(tmp_path: Path) -> None:
+    bomb = files.docx(paragraph("x"), extra={"word/zeros.bin": bytes(20_000_000)})
+    path = stored(tmp_path, bomb)
+    assert await code_of(path, "docx") == "archive_bomb"
+    assert await code_of(DOCUMENTS / "r3-user-password.pdf", "pdf") == "encrypted"
+    assert await code_of(path, "exe") == "unsupported_type"
+    assert await code_of(stored(tmp_path, b""), "txt") == "empty_file"
+
+
+async def test_text_and_pages_are_bounded(tmp_path: Path) -> None:
+    assert await code_of(stored(tmp_path, b"x" * 300_000), "txt", Limits(max_text_bytes=200_000)) == "too_large"
+    assert await code_of(stored(tmp_path, files.pdf(["x"] * 4)), "pdf", Limits(max_pages=3)) == "too_many_pages"
+
+
+async def test_a_missing_file_is_not_the_documents_fault(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await read_isolated(tmp_path / "gone", "txt")
+
+
+async def test_time_out_kills_the_child(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    assert await code_of(stored(tmp_path, slow_pdf()), "pdf", Limits(wall_seconds=0.4)) == "parser_timeout"
+    assert time.perf_counter() - began < 3
+
+
+@LINUX_ONLY
+async def test_processor_time_is_limited_too(tmp_path: Path) -> None:
+    assert await code_of(stored(tmp_path, slow_pdf()), "pdf", Limits(cpu_seconds=1)) == "parser_timeout"
+
+
+@LINUX_ONLY
+async def test_running_out_of_memory_is_a_crash_of_the_child_only(tmp_path: Path) -> None:
+    limits = Limits(memory_bytes=80 * 2**20)
+    assert await code_of(stored(tmp_path, b"a" * 60_000_000), "txt", limits) == "parser_crashed"
+
+
+async def test_cancelling_kills_the_child_and_reaps_it(tmp_path: Path) -> None:
+    task = asyncio.create_task(read_isolated(stored(tmp_path, slow_pdf()), "pdf"))
+    child = await running_child(os.getpid())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not child.is_running()
+
+
+@LINUX_ONLY
+async def test_a_child_killed_from_outside_is_a_crash(tmp_path: Path) -> None:
+    task = asyncio.create_task(read_isolated(stored(tmp_path, slow_pdf()), "pdf"))
+    (await running_child(os.getpid())).kill()
+    with pytest.raises(UnreadableDocument) as caught:
+        await task
+    assert caught.value.code == "parser_crashed"
+    assert caught.value.__notes__ == [f"the reading process ended with status {-signal.SIGKILL}"]
+
+
+@LINUX_ONLY
+async def test_the_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, pathlib, sys\nfrom app.readers.isolated import read_isolated\n"
+        "asyncio.run(read_isolated(pathlib.Path(sys.argv[1]), 'pdf'))"
+    )
+    path = stored(tmp_path, slow_pdf())
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(path), cwd=ROOT)
+    child = await running_child(parent.pid)
+    parent.kill()
+    await parent.wait()
+    for _ in range(200):
+        if not child.is_running() or child.status() == psutil.STATUS_ZOMBIE:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the child outlived its parent")
+
+
+async def test_the_child_is_told_no_name_and_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "not-for-parsers")
+    task = asyncio.create_task(read_isolated(stored(tmp_path, slow_pdf()), "pdf"))
+    child = await running_child(os.getpid())
+    command, environment, group = child.cmdline(), child.environ(), os.getpgid(child.pid)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not any("--help" in argument for argument in command)
+    assert "API_KEY" not in environment
+    assert group == child.pid
+
+
+def test_the_child_loads_nothing_of_the_service() -> None:
+    """Its start is paid for each document."""
+    code = "import sys, app.readers.child; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
+    heavy = {"asyncio", "fastapi", "pydantic", "sqlalchemy", "openvino", "numpy", "lxml", "pypdf", "pypdfium2", "docx"}
+    assert not heavy & set(loaded.stdout.split())
+
+
+def test_the_lines_of_the_child_are_short_json(tmp_path: Path) -> None:
+    order = json.dumps({"kind": "txt", "parent": os.getpid(), "limits": asdict(Limits())})
+    command = [sys.executable, "-m", "app.readers.child", order]
+    done = subprocess.run(command, input=b'"\\' * 200_000, cwd=ROOT, capture_output=True, check=True)
+    lines = done.stdout.splitlines()
+    assert json.loads(lines[0]) == {"page": None}
+    assert json.loads(lines[-1]) == {"end": {"title": None, "warnings": []}}
+    assert max(len(line) for line in lines) < 2**18
+
+
+async def running_child(parent: int) -> psutil.Process:
+    """The reading process below `parent`, once it is at work."""
+    for _ in range(500):
+        for child in psutil.Process(parent).children():
+            if "app.readers.child" in " ".join(child.cmdline()):
+                await asyncio.sleep(0.2)
+                return child
+        await asyncio.sleep(0.01)
+    raise AssertionError("no reading process was started")
+
+
+def slow_pdf() -> bytes:
+    """Takes PDFium many seconds: a form that draws itself ten times over, eight levels deep."""
+    deepest, levels = 4, 8
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Resources<</XObject<</X 4 0 R>>>>/Contents 12 0 R>>",
+    ]
+    for level in range(deepest, deepest + levels):
+        content = "/X Do " * 10 if level < deepest + levels - 1 else "BT ET"
+        objects.append(
+            f"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X {level + 1} 0 R>>>>"
+            f"/Length {len(content)}>>stream\n{content}\nendstream"
+        )
+    objects.append("<</Length 5>>stream\n/X Do\nendstream")
+    return files.pdf_of_objects(objects)
