@@ -7,9 +7,9 @@ ENV UV_COMPILE_BYTECODE=1 \
     VIRTUAL_ENV=/opt/venv
 WORKDIR /build
 
-COPY deploy/uv.txt deploy/uv.txt
+COPY requirements/uv.txt requirements/uv.txt
 RUN python3 -m venv /opt/uv \
-    && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r deploy/uv.txt \
+    && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r requirements/uv.txt \
     && /opt/uv/bin/uv venv --python "$(command -v python3)" /opt/venv
 
 # The packages change seldom, the program often: one layer each.

@@ -1,7 +1,7 @@
 """Writes what is made from the code: .env.example, openapi.json and the settings table in README.md.
 
-    python tools/generate.py           writes them
-    python tools/generate.py --check   exits with 1 when one of them is not up to date
+python tools/generate.py           writes them
+python tools/generate.py --check   exits with 1 when one of them is not up to date
 """
 
 import json

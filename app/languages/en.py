@@ -18,8 +18,7 @@ ENGLISH = Language(
     name="English",
     text_search="english",
     welcome=(
-        "Hello! Ask me anything about your documents, and I will answer from them "
-        "and show you where it is written."
+        "Hello! Ask me anything about your documents, and I will answer from them and show you where it is written."
     ),
     no_answer="I could not find an answer to this in your documents.",
     plain_no_model=(

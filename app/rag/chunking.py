@@ -110,9 +110,7 @@ def split(
                 piece = slab.text[start:end]
                 begin = offset + slab.start + start
                 lang = detect(piece, default_lang)
-                found.append(
-                    Chunk(len(found), number, begin, begin + len(piece), piece, count, heading, lang)
-                )
+                found.append(Chunk(len(found), number, begin, begin + len(piece), piece, count, heading, lang))
             heading = work.heading_at(len(slab.text), heading)
         offset += len(text) + len(PAGE_BREAK)
     return found
@@ -140,9 +138,7 @@ class _Work:
         first = 0
         while first < len(places) - 1:
             last = _choose(places, first, self._sizes)
-            yield from self._fit(
-                places[first].at, places[last].at, places[last].tokens - places[first].tokens
-            )
+            yield from self._fit(places[first].at, places[last].at, places[last].tokens - places[first].tokens)
             first = self._next_start(places, first, last)
 
     def _next_start(self, places: list[_Place], first: int, last: int) -> int:
@@ -169,9 +165,7 @@ class _Work:
 
     def _uncertain(self, start: int, end: int, tokens: int) -> bool:
         text = self._text
-        cut_word = (start > 0 and not text[start - 1].isspace()) or (
-            end < len(text) and not text[end].isspace()
-        )
+        cut_word = (start > 0 and not text[start - 1].isspace()) or (end < len(text) and not text[end].isspace())
         return cut_word or tokens == 0 or tokens > 0.9 * self._sizes.limit
 
     def _trim(self, start: int, end: int) -> tuple[int, int]:
@@ -198,9 +192,7 @@ class _Work:
             is_heading = block.kind is Kind.HEADING
             cut = Cut.HEADING if is_heading else Cut.GAP if block.gap else Cut.PARAGRAPH
             if is_heading:
-                self._headings.append(
-                    (block.start, heading_text(self._text[block.start : block.end])[:_MAX_HEADING])
-                )
+                self._headings.append((block.start, heading_text(self._text[block.start : block.end])[:_MAX_HEADING]))
             for start, end in split_block(self._text, block.start, block.end):
                 yield start, Cut.AFTER_HEADING if after_heading else cut
                 yield from self._cuts_inside(start, end)

@@ -32,9 +32,7 @@ def verify(content: str, passages: Sequence[Passage]) -> list[Citation]:
     found: list[Citation] = []
     for start, end, cited in _cited_spans(content):
         found.extend(
-            Citation(n, start, end)
-            for n in cited
-            if n in by_number and supports(by_number[n], content[start:end])
+            Citation(n, start, end) for n in cited if n in by_number and supports(by_number[n], content[start:end])
         )
     return found
 

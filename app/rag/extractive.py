@@ -72,9 +72,7 @@ class _Sentence:
         return self.terms | self.heading | self.lead
 
 
-def answer(
-    question: str, passages: Sequence[Passage], lang: str, *, least_score: float = 0.0
-) -> ExtractiveAnswer:
+def answer(question: str, passages: Sequence[Passage], lang: str, *, least_score: float = 0.0) -> ExtractiveAnswer:
     """Sentences word for word, white space collapsed, each followed by its marker.
 
     Nothing is found when no passage reaches `least_score`, which belongs to the search that scored them, or
@@ -84,9 +82,7 @@ def answer(
     weights = _question_weights(question, candidates, lang)
     close = any(passage.score >= least_score for passage in passages)
     chosen = (
-        _choose(candidates, weights, passages, question=question)
-        if close and _covered(weights, candidates)
-        else []
+        _choose(candidates, weights, passages, question=question) if close and _covered(weights, candidates) else []
     )
     if not chosen:
         return ExtractiveAnswer("", [], found=False)
@@ -136,9 +132,7 @@ def _covered(weights: Mapping[str, float], candidates: Sequence[_Sentence]) -> b
     held: dict[int, set[str]] = {}
     for item in candidates:
         held.setdefault(item.passage, set()).update(item.all_terms)
-    best = max(
-        (sum(weights[term] for term in weights if term in found) for found in held.values()), default=0.0
-    )
+    best = max((sum(weights[term] for term in weights if term in found) for found in held.values()), default=0.0)
     return best > 0 and best >= ENOUGH_COVERED * sum(weights.values())
 
 
@@ -192,9 +186,7 @@ def _form(item: _Sentence, question: str) -> float:
 
 def _near(item: _Sentence, chosen: Sequence[_Sentence]) -> float:
     """A sentence soon after one that was taken goes on with its thought."""
-    follows = any(
-        item.passage == other.passage and 0 < item.position - other.position <= 2 for other in chosen
-    )
+    follows = any(item.passage == other.passage and 0 < item.position - other.position <= 2 for other in chosen)
     return _FOLLOWS if follows else 1.0
 
 

@@ -9,7 +9,7 @@ from app.readers.errors import UnreadableDocument
 
 MALFORMED_ARCHIVE = (
     *(zipfile.BadZipFile, zlib.error, struct.error),
-    *(NotImplementedError, ValueError, OSError, EOFError),
+    *(RuntimeError, ValueError, OSError, EOFError),
 )
 """What `zipfile` lets out of a damaged file."""
 MAX_TOTAL_BYTES = 200 * 10**6

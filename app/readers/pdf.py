@@ -6,6 +6,7 @@ Scripts, forms, attachments and links are never run, opened or followed by eithe
 
 from collections.abc import Iterator
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import pypdfium2
 
@@ -15,8 +16,11 @@ from app.readers.errors import UnreadableDocument
 from app.readers.hyphens import resolve_hyphens
 from app.readers.limits import DEFAULT_LIMITS, Limits
 
+if TYPE_CHECKING:
+    from pypdf import PdfReader
+
 # pypdf lets these out when a damaged file hands it other objects than it expects.
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
 
 
 def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
@@ -62,23 +66,32 @@ def _page_text(pdf: pypdfium2.PdfDocument, index: int) -> str:
 
 
 def _read_with_pypdf(data: bytes, limits: Limits) -> Document:
-    from pypdf import PdfReader
     from pypdf.errors import LimitReachedError, PyPdfError
 
     try:
-        reader = PdfReader(BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise UnreadableDocument("encrypted")
+        reader = _opened_with_pypdf(data)
         _check_page_count(reader.get_num_pages(), limits)
         texts = [page.extract_text() for page in reader.pages]
         title = reader.metadata.title if reader.metadata else None
     except LimitReachedError as exc:
         raise UnreadableDocument("too_large") from exc
-    except NotImplementedError as exc:  # a way of encrypting that it does not know
-        raise UnreadableDocument("encrypted") from exc
     except (PyPdfError, *_MALFORMED) as exc:
         raise UnreadableDocument("bad_file") from exc
     return _document(texts, title)
+
+
+def _opened_with_pypdf(data: bytes) -> "PdfReader":
+    from pypdf import PdfReader
+
+    try:
+        reader = PdfReader(BytesIO(data))
+    except RecursionError:
+        raise
+    except RuntimeError as exc:  # a way of encrypting that pypdf does not know
+        raise UnreadableDocument("encrypted") from exc
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise UnreadableDocument("encrypted")
+    return reader
 
 
 def _check_page_count(count: int, limits: Limits) -> None:

@@ -125,7 +125,7 @@ class DocumentService:
         return self._storage.stream(document.storage_key, start, end)
 
     async def delete(self, caller: Caller, document_id: UUID) -> None:
-        """Row, chunks and vectors at once; the file by a job of the same transaction. Old answers keep the title only."""
+        """Row, chunks and vectors at once, the file by a job of the same transaction; old answers keep the title."""
         async with self._uow(caller) as uow:
             key = await uow.documents.delete(document_id)
             if key is None:

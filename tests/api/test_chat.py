@@ -29,13 +29,12 @@ async def asking(tenant: Tenant) -> Tenant:
 
 
 async def read_sse(tenant: Tenant, method: str, path: str, **options: Any) -> list[dict[str, Any]]:
-    events = []
+    events: list[dict[str, Any]] = []
     async with tenant.http.stream(method, path, **options) as response:
         assert response.status_code == 200, await response.aread()
         assert response.headers["content-type"].startswith("text/event-stream")
-        async for line in response.aiter_lines():
-            if line.startswith("data: "):
-                events.append(json.loads(line.removeprefix("data: ")))
+        data = [line.removeprefix("data: ") async for line in response.aiter_lines() if line.startswith("data: ")]
+    events.extend(map(json.loads, data))
     return events
 
 
@@ -168,7 +167,7 @@ class TestWebSocket:
             assert started["content"]
             await client.socket.send('{"type":"user_message","content":"Hello, I need help","metadata":{}}')
             check_turn(await client.until("done"), "assistant_message")
-            await client.socket.send('{"type":"chat_message","query":"%s","top_k":3,"lang":"en"}' % QUESTION)
+            await client.socket.send(f'{{"type":"chat_message","query":"{QUESTION}","top_k":3,"lang":"en"}}')
             final = check_turn(await client.until("done"), "chat_response")
             assert "12 days" in final["answer"]
             assert final["docs"][0]["doc_id"] == final["docs"][0]["document_id"]
@@ -234,8 +233,7 @@ class TestWebSocket:
             for _ in range(10):
                 await client.socket.send("nonsense")
             with pytest.raises(websockets.ConnectionClosedError) as closed:
-                while True:
-                    await client.receive()
+                await client.until("never")
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1008
             break

@@ -19,6 +19,7 @@ from app.api.deps import (
 )
 from app.api.guard import GuardedRoute, parse_json
 from app.core.errors import Invalid, Unsupported
+from app.readers.suffixes import ALLOWED_SUFFIXES
 from app.schemas.common import Page, page
 from app.schemas.documents import ChunkOut, DocumentFields, DocumentOut, DocumentText, Status
 from app.services.documents import MEDIA_TYPES, Upload, document_not_found
@@ -39,7 +40,7 @@ UPLOAD_BODY: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "file": {"type": "string", "format": "binary", "description": ".pdf, .docx, .doc, .txt, .md, .html"},
+                        "file": {"type": "string", "format": "binary", "description": ", ".join(ALLOWED_SUFFIXES)},
                         "text": {"type": "string", "description": "Instead of a file."},
                         "title": {"type": "string"},
                         "external_id": {"type": "string"},

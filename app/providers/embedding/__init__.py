@@ -15,6 +15,6 @@ def open_embedder(name: str, *, precision: minilm.Precision = "auto") -> Embedde
     """
     if name in ALIASES:
         return minilm.load(precision=precision)
-    from app.providers.embedding import sentence_transformers
+    from app.providers.embedding.sentence_transformers import load
 
-    return sentence_transformers.load(name)
+    return load(name)

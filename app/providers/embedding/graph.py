@@ -56,9 +56,7 @@ class _Graph:
 
     def _layer(self, hidden: Any, bias: Any, name: str) -> Any:
         op, attention = self.op, name + "attention."
-        query, key, value = (
-            self._heads(hidden, f"{attention}self.{part}") for part in ("query", "key", "value")
-        )
+        query, key, value = (self._heads(hidden, f"{attention}self.{part}") for part in ("query", "key", "value"))
         context = op.scaled_dot_product_attention(query, key, value, bias)
         context = op.transpose(context, self._index([0, 2, 1, 3]))
         context = op.reshape(context, self._index([0, 0, DIMENSIONS]), special_zero=True)

@@ -18,7 +18,7 @@ import numpy as np
 from app.providers.embedding import graph
 from app.providers.embedding.batches import LENGTH_STEP, Batch, padded, plan
 from app.providers.embedding.threads import Threads
-from app.providers.embedding.tokens import CLS, SEP, WordPieces
+from app.providers.embedding.tokens import CLS, SEP, bert_ids, spans, uncut
 from app.providers.embedding.weights import SafeTensors, check, model_folder
 from app.providers.ports import Vectors
 
@@ -39,8 +39,8 @@ class MiniLM:
     languages = frozenset({"en"})
     max_tokens = MAX_TOKENS
 
-    def __init__(self, tokens: WordPieces, weights: SafeTensors, models: "_Models") -> None:
-        self._tokens = tokens
+    def __init__(self, tokenizer: Any, weights: SafeTensors, models: "_Models") -> None:
+        self._tokenizer = tokenizer
         self._weights = weights  # the compiled models read from its memory
         self._for_documents = _Runner(models.documents)
         self._for_queries = _Runner(models.queries)
@@ -51,9 +51,7 @@ class MiniLM:
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         ids: Ids = [[] for _ in texts]
         vectors = np.empty((len(texts), self.dimensions), np.float32)
-        await self._documents.each(
-            partial(self._tokenize, texts, ids), range(0, len(texts), TOKENIZE_TEXTS)
-        )
+        await self._documents.each(partial(self._tokenize, texts, ids), range(0, len(texts), TOKENIZE_TEXTS))
         batches = plan([len(row) for row in ids])
         await self._documents.each(partial(self._embed, ids, vectors), batches)
         return vectors
@@ -62,7 +60,7 @@ class MiniLM:
         return await self._queries.run(self._embed_one, text)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        return self._tokens.spans(text)
+        return spans(self._tokenizer, text)
 
     async def close(self) -> None:
         await self._documents.close()
@@ -76,13 +74,13 @@ class MiniLM:
 
     def _tokenize(self, texts: Sequence[str], ids: Ids, first: int) -> None:
         part = slice(first, first + TOKENIZE_TEXTS)
-        ids[part] = self._tokens.ids(texts[part])
+        ids[part] = bert_ids(self._tokenizer, texts[part], MAX_TOKENS)
 
     def _embed(self, ids: Ids, vectors: Vectors, batch: Batch) -> None:
         vectors[batch.rows] = self._for_documents([ids[row] for row in batch.rows], batch.length)
 
     def _embed_one(self, text: str) -> Vectors:
-        (ids,) = self._tokens.ids([text])
+        (ids,) = bert_ids(self._tokenizer, [text], MAX_TOKENS)
         vector: Vectors = self._for_queries([ids], padded(len(ids)))[0].copy()
         return vector
 
@@ -151,7 +149,8 @@ def load(*, precision: Precision = "auto", streams: int | None = None, folder: P
         checked = aside.submit(check, folder / "model.safetensors")
         models = _Models(weights, precision, streams=streams or _streams())
         checked.result()
-    return MiniLM(WordPieces(folder / "tokenizer.json", MAX_TOKENS), weights, models)
+    tokenizer = uncut((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    return MiniLM(tokenizer, weights, models)
 
 
 def _streams() -> int:

@@ -37,9 +37,7 @@ def check(pages: list[str], chunks: list[Chunk], token_spans, max_tokens: int) -
 
 
 def _inside_clusters(page: str, start: int) -> set[int]:
-    return {
-        start + at for match in regex.finditer(r"\X", page) for at in range(match.start() + 1, match.end())
-    }
+    return {start + at for match in regex.finditer(r"\X", page) for at in range(match.start() + 1, match.end())}
 
 
 @settings(max_examples=150, deadline=None)
@@ -152,3 +150,26 @@ def test_a_book_is_cut_between_sentences():
     whole = [chunk for chunk in chunks if chunk.text.rstrip("\"'”’»)*_")[-1:] in ".!?:;—"]
     assert len(whole) >= 0.95 * len(chunks)
     assert sum(chunk.token_count for chunk in chunks) / len(chunks) >= 120
+
+
+def test_a_heading_in_the_middle_of_a_chunk_holds_for_the_next_page():
+    first = "Leave is paid in full for all members of staff.\nSick Leave\nSick days are paid as well."
+    chunks = split([(1, first), (2, "A note is needed on day three.")], words, max_tokens=254)
+    assert [chunk.heading for chunk in chunks] == [None, "Sick Leave"]
+
+
+def test_no_tiny_end_is_left_where_an_earlier_cut_is_as_good():
+    text = " ".join(f"Sentence number {i} has seven words." for i in range(13))
+    chunks = split([(1, text)], words, max_tokens=254, target_tokens=84)
+    assert [chunk.token_count for chunk in chunks] == [91]
+    assert [chunk.token_count for chunk in split([(1, text)], words, max_tokens=84)] == [56, 35]
+
+
+def test_a_tokenizer_that_adds_tokens_of_its_own_stays_below_the_limit():
+    def starting(text: str) -> list[tuple[int, int]]:
+        return [(0, 0), *words(text)]
+
+    text = " ".join(f"Sentence number {i} has quite a few words in it, twelve." for i in range(200))
+    for limit in range(20, 60):
+        chunks = split([(1, text)], starting, max_tokens=limit, target_tokens=limit)
+        assert max(len(starting(chunk.text)) for chunk in chunks) <= limit

@@ -72,9 +72,7 @@ def test_numbers_are_compared_by_value():
 
 
 def test_the_title_is_part_of_the_source():
-    assert supports(
-        Source(1, "It has 20 days.", title="Leave policy of Contoso"), "The leave policy has 20 days."
-    )
+    assert supports(Source(1, "It has 20 days.", title="Leave policy of Contoso"), "The leave policy has 20 days.")
 
 
 @pytest.mark.parametrize(

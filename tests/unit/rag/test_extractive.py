@@ -37,9 +37,7 @@ HANDBOOK = [
 def test_the_sentence_that_answers_comes_word_for_word_with_its_marker():
     found = answer("How many days of annual leave do full-time employees get?", HANDBOOK, "en")
     assert found.found
-    assert found.text.startswith(
-        "Full-time employees receive 20 days of paid annual leave in each calendar year. [1]"
-    )
+    assert found.text.startswith("Full-time employees receive 20 days of paid annual leave in each calendar year. [1]")
     assert "canteen" not in found.text
     assert "Parking" not in found.text
 
@@ -120,8 +118,7 @@ def test_answers_are_short_verbatim_and_cited(question, contents, lang):
     assert len(found.citations) <= MAX_SENTENCES
     spans = [found.text[citation.start : citation.end] for citation in found.citations]
     assert (
-        " ".join(f"{span} [{citation.n}]" for span, citation in zip(spans, found.citations, strict=True))
-        == found.text
+        " ".join(f"{span} [{citation.n}]" for span, citation in zip(spans, found.citations, strict=True)) == found.text
     )
     assert sum(map(len, spans[1:])) <= MAX_CHARACTERS
     for span, citation in zip(spans, found.citations, strict=True):
@@ -171,8 +168,7 @@ def test_questions_of_another_place_are_refused_and_those_of_the_page_are_answer
         found = answer(query["text"], [Source(1, corpus[home]["text"])], "en")
         answered += found.found
         holds += any(
-            str(span.get("text") if isinstance(span, dict) else span) in found.text
-            for span in query["answers"]
+            str(span.get("text") if isinstance(span, dict) else span) in found.text for span in query["answers"]
         )
         away = [ids[(ids.index(home) + step) % len(ids)] for step in range(40, 240, 40)]
         sources = [Source(i + 1, corpus[other]["text"]) for i, other in enumerate(away)]

@@ -107,9 +107,7 @@ def test_sentences_cover_the_text_in_order(text):
     assert all(char.isspace() for at, char in enumerate(text) if at not in covered)
 
 
-@pytest.mark.parametrize(
-    "unit", [".", ". ", "a.", '."', '"', "e.g. ", "1. ", "A. ", "(", "#", "- ", "\u2028", "i "]
-)
+@pytest.mark.parametrize("unit", [".", ". ", "a.", '."', '"', "e.g. ", "1. ", "A. ", "(", "#", "- ", "\u2028", "i "])
 def test_no_text_makes_it_slow(unit):
     began = time.perf_counter()
     sentences(unit * (300_000 // len(unit)) + "a")

@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 TELUGU = "ఉద్యోగులకు సంవత్సరానికి ఇరవై రోజుల సెలవు ఉంటుంది. దరఖాస్తు మేనేజరుకు పంపాలి. అత్యవసర సెలవు వేరు."
 HINDI = "कर्मचारियों को साल में बीस दिन की छुट्टी मिलती है। आवेदन प्रबंधक को भेजें। आपात छुट्टी अलग है।"
-ENGLISH = (
-    "Staff get 20 days of leave a year. Dr. Rao signs, e.g. by mail. It costs Rs. 500 or $1,000.50 in all!"
-)
+ENGLISH = "Staff get 20 days of leave a year. Dr. Rao signs, e.g. by mail. It costs Rs. 500 or $1,000.50 in all!"
 NASTY = [
     TELUGU,
     HINDI,

@@ -55,6 +55,11 @@ def test_a_real_password_is_told() -> None:
     assert code_of(document("r3-user-password.pdf")) == "encrypted"
 
 
+def test_an_unknown_way_of_encrypting_is_encrypted() -> None:
+    protected = files.pdf(["x"]).replace(b"/Root 1 0 R", b"/Root 1 0 R/Encrypt<</Filter/Acme.Rights/V 9>>")
+    assert code_of(protected) == "encrypted"
+
+
 def test_a_broken_cross_reference_is_repaired() -> None:
     assert pdf.read(document("issue-297.pdf")).text == "test example"
     whole = files.pdf(["kept"])

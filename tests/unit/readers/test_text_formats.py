@@ -26,7 +26,9 @@ def test_windows_1252_is_what_remains() -> None:
     assert decode(b"open \x81 byte") == "open \x81 byte"
 
 
-@pytest.mark.parametrize("data", [b"a\0b", b"abc\0de\0", b"one stray\0NUL in a line of text" * 50, b"x" * 4999 + b"\0"])
+@pytest.mark.parametrize(
+    "data", [b"a\0b", b"abc\0de\0", b"abc\0ef", b"one stray\0NUL in a line of text" * 50, b"x" * 4999 + b"\0"]
+)
 def test_stray_nul_bytes_do_not_make_it_utf16(data: bytes) -> None:
     assert decode(data).replace("\0", "") == data.replace(b"\0", b"").decode()
 

@@ -1,10 +1,11 @@
 """.docx and .doc."""
 
+import os
 import struct
 
 import pytest
 
-from app.readers import doc, docx
+from app.readers import archive, doc, docx
 from app.readers.archive import MAX_ENTRIES
 from app.readers.errors import UnreadableDocument
 from tests.unit.readers import files
@@ -94,6 +95,19 @@ def test_docx_keeps_telugu_joiners_and_drops_hidden_orders() -> None:
 )
 def test_hostile_and_broken_docx(data: bytes, code: str) -> None:
     assert code_of(data) == code
+
+
+def test_a_bomb_beside_data_that_does_not_shrink_is_a_bomb() -> None:
+    padding = os.urandom(1_000_000)
+    extra = {"word/media/noise.bin": padding, "word/media/zeros.bin": bytes(20_000_000)}
+    assert code_of(files.docx(paragraph("x"), extra=extra)) == "archive_bomb"
+
+
+def test_the_sum_of_what_is_unpacked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = files.docx(paragraph("x"), extra={"word/media/noise.bin": os.urandom(10_000)})
+    assert docx.read(whole).text == "x"
+    monkeypatch.setattr(archive, "MAX_TOTAL_BYTES", 10_000)
+    assert code_of(whole) == "archive_bomb"
 
 
 def test_docx_entities_stay_unresolved_behind_a_long_comment() -> None:

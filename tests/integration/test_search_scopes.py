@@ -1,0 +1,152 @@
+"""Search in small and large scopes: exact and through HNSW, never fewer hits than exist, the right plan."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from app.core.caller import Caller, tenant_caller
+from app.core.ids import new_id
+from app.repositories import search_sql
+from app.repositories.chunks import ChunkRepository, SearchQuery
+from app.runtime import Runtime
+from tests.conftest import Service, make_tenant
+
+WIDTH = 384
+CHUNKS = 3000
+RARE = 30
+"""One in a hundred belongs to the small document."""
+
+
+def vectors(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    found = np.random.default_rng(7).normal(size=(count, WIDTH)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+async def add_document(runtime: Runtime, caller: Caller, rows: list[tuple[int, np.ndarray[Any, Any]]]) -> UUID:
+    document_id = new_id()
+    values = {
+        "id": document_id, "title": "d", "filename": "d.txt", "kind": "txt", "size_bytes": 1, "storage_key": "k",
+        "sha256": hashlib.sha256(document_id.bytes).digest(), "status": "ready", "indexed_version": 1,
+        "chunk_count": len(rows), "term_count": 3 * len(rows),
+    }  # fmt: skip
+    chunks = [
+        {
+            "id": new_id(), "document_id": document_id, "document_version": 1, "chunk_index": i, "page": None,
+            "char_start": 0, "char_end": 1, "heading": None, "content": f"word{n % 50} common", "lang": "en",
+            "content_hash": bytes(32), "token_count": 2, "config": "english", "indexed": f"word{n % 50} common",
+            "embedding": vector.tolist(),
+        }
+        for i, (n, vector) in enumerate(rows)
+    ]  # fmt: skip
+    async with runtime.uow(caller) as uow:
+        await uow.documents.insert(values)
+        space = await uow.spaces.active()
+        assert space is not None
+        await uow.chunks.add(chunks, space.id)
+    return document_id
+
+
+class Corpus:
+    def __init__(self, runtime: Runtime, caller: Caller, small: UUID, large: UUID, space_id: int) -> None:
+        self.runtime, self.caller, self.small, self.large, self.space_id = runtime, caller, small, large, space_id
+        self.vectors = vectors(CHUNKS)
+
+    def query(self, **values: Any) -> SearchQuery:
+        given = {"question": "word7 common", "config": "english", "top_k": 10, "embedding": self.vectors[5].tolist()}
+        return SearchQuery(space_id=self.space_id, width=WIDTH, **(given | values))
+
+    async def search(self, exact_limit: int, **values: Any) -> tuple[list[dict[str, Any]], bool]:
+        async with self.runtime.uow(self.caller) as uow:
+            return await uow.chunks.search(self.query(**values), exact_limit=exact_limit)
+
+
+@pytest.fixture(scope="session")
+async def corpus(service: Service) -> AsyncIterator[Corpus]:
+    caller = tenant_caller(new_id())
+    await make_tenant(service.runtime, caller.tenant_id, str(caller.tenant_id))
+    numbered = [*enumerate(vectors(CHUNKS))]
+    small = await add_document(service.runtime, caller, numbered[:RARE])
+    large = await add_document(service.runtime, caller, numbered[RARE:])
+    async with service.runtime.uow(caller) as uow:
+        space = await uow.spaces.active()
+    async with service.runtime.engine.begin() as connection:
+        await connection.execute(text("ANALYZE chunks, chunk_embeddings, documents"))
+    assert space is not None
+    yield Corpus(service.runtime, caller, small, large, space.id)
+
+
+async def test_index_and_exact_scan_agree(corpus: Corpus) -> None:
+    exact, was_exact = await corpus.search(CHUNKS, by_text=False)
+    near, was_near = await corpus.search(100, by_text=False)
+    assert (was_exact, was_near) == (True, False)
+    assert exact[0]["cosine"] == pytest.approx(1, abs=1e-3)
+    assert len({row["id"] for row in exact} & {row["id"] for row in near}) >= 9
+
+
+async def test_a_filter_that_keeps_one_percent_loses_nothing(corpus: Corpus) -> None:
+    """HNSW alone finds next to nothing here; see docs/decisions."""
+    best = corpus.vectors[:RARE] @ corpus.vectors[2000]
+    expected = {int(i) for i in np.argsort(-best)[:10]}
+    asked = {"by_text": False, "embedding": corpus.vectors[2000].tolist(), "document_ids": [corpus.small]}
+    for exact_limit in (0, 10, CHUNKS):
+        rows, _ = await corpus.search(exact_limit, **asked)
+        assert len(rows) == 10
+        assert len({row["chunk_index"] for row in rows} & expected) >= 9
+
+
+async def test_never_fewer_hits_than_exist(corpus: Corpus) -> None:
+    for exact_limit in (0, CHUNKS):
+        rows, _ = await corpus.search(exact_limit, document_ids=[corpus.small], top_k=50, question="word7")
+        assert len(rows) == RARE
+
+
+async def test_lexical_leg_alone(corpus: Corpus) -> None:
+    rows, exact = await corpus.search(0, embedding=None, question="word7")
+    assert exact
+    assert {row["content"] for row in rows} == {"word7 common"}
+    assert all(row["cosine"] is None and 0 < row["score"] <= 1 for row in rows)
+
+
+async def test_both_scores_are_known_for_every_hit(corpus: Corpus) -> None:
+    rows, _ = await corpus.search(CHUNKS)
+    for row in rows:
+        weight = search_sql.VECTOR_WEIGHT
+        assert row["score"] == pytest.approx(weight * row["cosine"] + (1 - weight) * row["lexical"])
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+
+
+@pytest.mark.parametrize(("exact", "index"), [(True, False), (False, True)])
+async def test_plan_uses_the_indexes(corpus: Corpus, exact: bool, index: bool) -> None:
+    query = corpus.query()
+    async with corpus.runtime.uow(corpus.caller) as uow:
+        repository: ChunkRepository = uow.chunks
+        statement = search_sql.hybrid_statement(query.space_id, query.width, exact=exact)
+        session = repository._session
+        explained = await session.execute(text("EXPLAIN " + statement.text), repository._values(query))
+        plan = "\n".join(row[0] for row in explained)
+    assert (f"ix_chunk_embeddings_hnsw_{query.space_id}" in plan) == index
+    assert "ix_chunks_terms" in plan
+
+
+async def test_another_tenant_sees_nothing(corpus: Corpus, service: Service) -> None:
+    stranger, _ = await service.tenant()
+    async with corpus.runtime.uow(stranger) as uow:
+        for exact_limit in (0, CHUNKS):
+            assert await uow.chunks.search(corpus.query(), exact_limit=exact_limit) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "-" * 40, "a & | ! ( ) : * < > ' \" \\", "the of and", "😀😀", "%_%", ":*", "<->" * 50, "שלום עולם", "x" * 5000,
+        "'; DROP TABLE chunks;--", "foo-bar/baz http://x.example/?a=b&c=d", "अमेरिका तेलुगు", " ".join(map(str, range(3000))),
+    ],
+)  # fmt: skip
+async def test_any_question_is_safe(corpus: Corpus, question: str) -> None:
+    rows, _ = await corpus.search(CHUNKS, question=question)
+    assert len(rows) == 10
