@@ -62,11 +62,23 @@ class TurnRepository(Repository):
         statement = statement.limit(limit).with_for_update(skip_locked=True)
         return [*(await self._session.execute(statement)).scalars()]
 
-    async def renew(self, turn_ids: Sequence[UUID]) -> None:
+    async def renew(self, turn_id: UUID) -> bool:
+        """Whether somebody has asked for the turn to stop."""
+        statement = (
+            update(Turn)
+            .where(Turn.id == turn_id, Turn.status == "running", self._mine(Turn))
+            .values(lease_until=_LEASE)
+            .returning(Turn.cancel_requested)
+            .execution_options(synchronize_session=False)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none() is True
+
+    async def request_cancel(self, turn_id: UUID) -> None:
+        """For the process that runs the turn; it looks when it renews its lease."""
         await self._session.execute(
             update(Turn)
-            .where(Turn.id.in_(turn_ids), Turn.status == "running", self._mine(Turn))
-            .values(lease_until=_LEASE)
+            .where(Turn.id == turn_id, Turn.status == "running", self._mine(Turn))
+            .values(cancel_requested=True)
             .execution_options(synchronize_session=False)
         )
 

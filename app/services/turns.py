@@ -125,7 +125,11 @@ class TurnService:
 
     async def cancel(self, caller: Caller, turn_id: UUID) -> Turn:
         """Asks the turn to stop; one that has ended stays as it is."""
-        turn = await self.get(caller, turn_id)
+        async with self._uow(caller) as uow:
+            turn = await uow.turns.get(turn_id)
+            if turn is None:
+                raise turn_not_found()
+            await uow.turns.request_cancel(turn_id)
         live = self._live.get(turn_id)
         if live is not None:
             live.cancelled.set()

@@ -56,7 +56,9 @@ async def test_every_table_has_a_comment_and_every_tenant_column_a_key(engine: A
     without_tenant = {
         name
         for name in tables
-        if not await rows(engine, f"SELECT 1 FROM pg_attribute WHERE attrelid = '{name}'::regclass AND attname = 'tenant_id'")
+        if not await rows(
+            engine, f"SELECT 1 FROM pg_attribute WHERE attrelid = '{name}'::regclass AND attname = 'tenant_id'"
+        )
     }
     assert without_tenant == {"tenants", "embedding_spaces"}
 

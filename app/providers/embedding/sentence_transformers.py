@@ -9,7 +9,7 @@ import numpy as np
 
 from app.core.errors import Unavailable
 from app.providers.embedding.threads import Threads
-from app.providers.embedding.tokens import spans, uncut
+from app.providers.embedding.tokens import encodable, spans, uncut
 from app.providers.ports import Vectors
 
 ENGLISH_ONLY = frozenset({"all-MiniLM-L6-v2", "all-MiniLM-L12-v2", "all-mpnet-base-v2", "all-distilroberta-v1"})
@@ -39,7 +39,7 @@ class SentenceTransformers:
         return vectors
 
     async def embed_query(self, text: str) -> Vectors:
-        return await self._thread.run(self._encode, self._model.encode_query, text)
+        return await self._thread.run(self._encode, self._model.encode_query, encodable(text))
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         return spans(self._tokenizer, text)
@@ -48,7 +48,7 @@ class SentenceTransformers:
         await self._thread.close()
 
     def _embed(self, texts: Sequence[str], vectors: Vectors, rows: list[int]) -> None:
-        vectors[rows] = self._encode(self._model.encode_document, [texts[row] for row in rows])
+        vectors[rows] = self._encode(self._model.encode_document, [encodable(texts[row]) for row in rows])
 
     def _encode(self, encode: Any, text: str | list[str]) -> Vectors:
         found = encode(text, batch_size=BATCH_TEXTS, normalize_embeddings=True, show_progress_bar=False)

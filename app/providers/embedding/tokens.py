@@ -1,12 +1,15 @@
 """The model's own tokens by its tokenizer.json."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 CLS, SEP = 101, 102
 
 Spans = list[tuple[int, int]]
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def uncut(definition: str) -> Any:
@@ -25,15 +28,20 @@ def uncut(definition: str) -> Any:
     return tokenizer
 
 
+def encodable(text: str) -> str:
+    """The same text, of the same length: half a UTF-16 pair, which JSON can smuggle in, becomes U+FFFD."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
 def spans(tokenizer: Any, text: str) -> Spans:
     """(start, end) in code points of each token, special ones left out."""
     # A batch of one: unlike `encode` it lets other threads run meanwhile.
-    (encoding,) = tokenizer.encode_batch([text], add_special_tokens=False)
+    (encoding,) = tokenizer.encode_batch([encodable(text)], add_special_tokens=False)
     offsets: Spans = encoding.offsets
     return offsets
 
 
 def bert_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Cut to `max_tokens`, the two special tokens included."""
-    found = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    found = tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
     return [[CLS, *encoding.ids[: max_tokens - 2], SEP] for encoding in found]

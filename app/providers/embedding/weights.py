@@ -56,9 +56,9 @@ class SafeTensors:
     """
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             (size,) = struct.unpack_from("<Q", self._map)
             self._header: dict[str, Any] = json.loads(self._map[8 : 8 + size])
         except (struct.error, ValueError) as error:

@@ -129,7 +129,8 @@ class LocalIncoming:
             os.close(descriptor)
 
     def discard(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be flushed is not wanted any more
+            self._file.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._path = None

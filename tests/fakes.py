@@ -1,0 +1,27 @@
+"""Stand-ins for ports, to be made slow, silent or broken at will."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from app.providers.ports import Delta, Finished, Generation
+
+
+class ScriptedModel:
+    """Says `count` numbered words with a pause behind each; then ends as told: properly, cut off, or with an error."""
+
+    name = "scripted"
+    is_llm = True
+
+    def __init__(self, count: int, pause: float, *, error: Exception | None = None, prefix: str = "") -> None:
+        self._count, self._pause, self._error, self._prefix = count, pause, error, prefix
+        self.requests: list[Generation] = []
+
+    async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
+        self.requests.append(request)
+        yield Delta(self._prefix)
+        for number in range(self._count):
+            yield Delta(f"w{number} ")
+            await asyncio.sleep(self._pause)
+        if self._error is not None:
+            raise self._error
+        yield Finished("stop", input_tokens=10, output_tokens=self._count)

