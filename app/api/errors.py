@@ -5,14 +5,15 @@ Nothing that a client sent, no exception text, no path and no library's name goe
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
+from app.api.validation import field_errors
 from app.core.errors import Invalid, Kind, RagchatError
 from app.core.logging import get_logger
 from app.schemas.common import Problem, ProblemError
@@ -35,25 +36,26 @@ STATUS: Mapping[Kind, int] = {
     Kind.STORAGE_FULL: 507,
 }
 HTTP_PROBLEMS = {
-    400: ("malformed_json", "The body is not valid JSON."),
+    400: ("malformed_body", "The body cannot be read."),
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take that method; see the Allow header."),
+    408: ("body_timeout", "The body came too slowly."),
     413: ("too_large", "The request is larger than this address accepts."),
-    415: ("unsupported_type", "This media type is not supported."),
+    416: ("invalid_range", "The Range header asks for what is not there."),
 }
-VALIDATION_DETAILS = {
-    "missing": "It is required.",
-    "extra_forbidden": "There is no such field.",
-    "string_unicode": "Text must be valid Unicode; a lone surrogate is not.",
-}
-VALIDATION_CODES = {"string_unicode": "invalid_unicode"}
+"""What the framework answers by itself."""
+HTTP_ERROR = ("http_error", "The request could not be handled.")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+LIFTED = {"invalid_character", "invalid_unicode", "empty_content", "too_long"}
+"""The code of the whole when it is the only fault."""
 
 
 def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RagchatError, on_ragchat_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
-    app.add_exception_handler(ValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
+    # Its routers have taken the limit over. The app's own answers in plain text, from outside of every middleware.
+    app.max_body_size = None
 
 
 async def on_ragchat_error(request: Request, exc: Exception) -> Response:
@@ -65,25 +67,31 @@ async def on_ragchat_error(request: Request, exc: Exception) -> Response:
 
 
 async def on_validation_error(request: Request, exc: Exception) -> Response:
-    if not isinstance(exc, RequestValidationError | ValidationError):
+    if not isinstance(exc, RequestValidationError):
         raise exc
-    errors = [_field_error(error) for error in exc.errors()[:50]]
-    code = "invalid_request"
-    if len(errors) == 1 and errors[0].code in {
-        "invalid_character",
-        "invalid_unicode",
-        "empty_content",
-        "too_long",
-    }:
-        code = errors[0].code
+    errors = field_errors(exc.errors())
+    code = errors[0].code if len(errors) == 1 and errors[0].code in LIFTED else "invalid_request"
     return problem(request, Invalid(code, "The request is not valid; see `errors`."), errors=errors)
 
 
 async def on_http_exception(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, HTTPException):
         raise exc
-    code, detail = HTTP_PROBLEMS.get(exc.status_code, ("http_error", "The request could not be handled."))
-    return problem_response(request, exc.status_code, code, detail, headers=exc.headers)
+    if isinstance(exc.__cause__, RagchatError):  # raised while FastAPI read the body
+        return problem(request, exc.__cause__)
+    headers = {"Allow": allowed_methods(request)} if exc.status_code == 405 else exc.headers
+    return problem_response(request, exc.status_code, *HTTP_PROBLEMS.get(exc.status_code, HTTP_ERROR), headers=headers)
+
+
+def allowed_methods(request: Request) -> str:
+    """Of every route of the address: the framework names those of the first one only."""
+    scope = {"type": "http", "path": request.scope["path"], "headers": []}
+    routes = request.app.router.routes
+    return ", ".join(
+        method
+        for method in METHODS
+        if any(route.matches(scope | {"method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 def problem(request: Request, exc: RagchatError, errors: list[ProblemError] | None = None) -> Response:
@@ -111,33 +119,10 @@ def problem_response(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        instance=request.url.path,
+        instance=quote(request.scope["path"]),
         code=code,
         request_id=request.scope.get("request_id", ""),
         errors=errors,
     )
     text = body.model_dump_json(exclude_none=True)
     return Response(text, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
-
-
-def _field_error(error: Any) -> ProblemError:
-    kind = error["type"]
-    location = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
-    pointer = "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in location if part.isascii())
-    code = VALIDATION_CODES.get(kind, kind)
-    return ProblemError(pointer=pointer[:200], code=code, detail=VALIDATION_DETAILS.get(kind, _message(error)))
-
-
-def _message(error: Any) -> str:
-    """Pydantic's own sentence; it names the rule. Those that quote the input are replaced."""
-    if error["type"] in {
-        "string_pattern_mismatch",
-        "literal_error",
-        "enum",
-        "uuid_parsing",
-        "union_tag_invalid",
-    }:
-        return "The value is not one of those allowed."
-    if error["type"].startswith(("json", "value_error", "assertion")):
-        return "The value is not valid."
-    return str(error["msg"])

@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
+from app.api.bodies import in_time
 from app.core.caller import Caller
 from app.core.errors import Invalid, Unauthorized, Unsupported
 from app.services.auth import AuthService
@@ -19,7 +21,10 @@ from app.services.auth import AuthService
 MAXIMUM_DEPTH = 64
 MAXIMUM_KEYS = 10_000
 MAXIMUM_DIGITS = 64
-STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
+MAXIMUM_PARTS = 100_000
+"""Brackets and commas: bounds what a body of many small values costs to read."""
+STRING_OR_MARK = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
+"""The closing quote is optional: looked for again from each quote of an open string, it would cost squared time."""
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -56,29 +61,43 @@ class GuardedRoute(APIRoute):
             caller = await authenticate(state.runtime.auth, request.headers)
             request.state.caller = caller
             limits = state.rate_limit.hit(caller)
-            if "content-encoding" in request.headers:
+            check_query(request.scope["query_string"])
+            if request.headers.get("content-encoding", "identity").lower() != "identity":
                 raise Unsupported("unsupported_encoding", "Compressed requests are not supported.")
             if takes_json:
                 require_json(request.headers)
-            response = await handle(StrictRequest(request.scope, request.receive))
+            response = await handle(StrictRequest(request.scope, in_time(request.receive)))
             response.headers.update(limits)
             return response
 
         return guarded
 
 
+def check_query(query: bytes) -> None:
+    """UTF-8 without U+0000, each name once: `?limit=10&limit=20` is a mistake, not a choice of ours to make."""
+    plain = unquote_to_bytes(query)
+    if b"\0" in plain:
+        raise Invalid("invalid_character", "U+0000 is not allowed in the query.")
+    try:
+        plain.decode()
+    except UnicodeDecodeError as exc:
+        raise Invalid("invalid_unicode", "The query is not valid UTF-8.") from exc
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+    if len(set(names)) < len(names):
+        raise Invalid("duplicate_parameter", "A query parameter was given twice.")
+
+
 def require_json(headers: Headers) -> None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
+    if media_type != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", media_type, re.ASCII):
         raise Unsupported("unsupported_type", "Send the body as application/json.")
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes | str) -> Any:
     """Invalid(code="malformed_json"), also for what Python's parser would let pass."""
     try:
-        text = body.decode("utf-8")
-        if _deeper_than(text, MAXIMUM_DEPTH):
-            raise _malformed("The JSON is nested too deeply.")
+        text = body.decode() if isinstance(body, bytes) else body
+        _check_shape(text)
         keys = 0
 
         def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -96,18 +115,16 @@ def parse_json(body: bytes) -> Any:
         raise _malformed("The body is not valid JSON.") from exc
 
 
-def _deeper_than(text: str, limit: int) -> bool:
-    """Python's parser recurses: depth is judged before it runs, strings skipped."""
+def _check_shape(text: str) -> None:
+    """Python's parser recurses and builds everything first: depth and size are judged before it runs."""
     depth = 0
-    for match in STRING_OR_BRACKET.finditer(text):
-        symbol = match.group()
-        if symbol in "[{":
-            depth += 1
-            if depth > limit:
-                return True
-        elif symbol in "]}":
-            depth -= 1
-    return False
+    marks = (match.group() for match in STRING_OR_MARK.finditer(text))
+    for count, mark in enumerate((mark for mark in marks if not mark.startswith('"')), start=1):
+        depth += (mark in "[{") - (mark in "]}")
+        if depth > MAXIMUM_DEPTH:
+            raise _malformed("The JSON is nested too deeply.")
+        if count > MAXIMUM_PARTS:
+            raise _malformed("The JSON holds too many values.")
 
 
 def _no_constant(_name: str) -> float:

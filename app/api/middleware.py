@@ -9,7 +9,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import problem_response
+from app.api.errors import HTTP_ERROR, HTTP_PROBLEMS, problem_response
+from app.api.request_head import head_refusal
 from app.core.logging import get_logger
 
 REQUEST_ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
@@ -44,29 +45,58 @@ class RequestContext:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         began = time.perf_counter()
-        status = 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
+        answer = _Answer(scope, receive, send, request_id)
         try:
-            await self._app(scope, receive, send_with_headers)
+            refusal = head_refusal(scope)
+            if refusal is None:
+                await self._app(scope, receive, answer.send)
+            else:
+                await answer.problem(*refusal)
         except Exception:
             log.exception("request.failed", route=_route(scope))
-            if status:
+            if answer.status:
                 raise
-            answer = problem_response(Request(scope), 500, "internal", "Something went wrong on our side.")
-            await answer(scope, receive, send_with_headers)
+            await answer.problem(500, "internal", "Something went wrong on our side.")
         finally:
             milliseconds = round(1000 * (time.perf_counter() - began), 1)
-            log.info("request", method=scope["method"], route=_route(scope), status=status, ms=milliseconds)
+            log.info("request", method=scope["method"], route=_route(scope), status=answer.status, ms=milliseconds)
+
+
+class _Answer:
+    """Adds the headers that every answer has, and puts a problem in the place of the framework's plain-text errors."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self.status = 0
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._request_id = request_id
+        self._replaced = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _is_plain_error(message):
+            self._replaced = True
+            await self.problem(message["status"], *HTTP_PROBLEMS.get(message["status"], HTTP_ERROR))
+        elif not self._replaced:
+            await self._pass_on(message)
+
+    async def problem(self, status: int, code: str, detail: str) -> None:
+        response = problem_response(Request(self._scope), status, code, detail)
+        await response(self._scope, self._receive, self._pass_on)
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+
+def _is_plain_error(message: Message) -> bool:
+    kind = Headers(raw=message["headers"]).get("content-type", "")
+    return bool(message["status"] >= 400) and kind.startswith("text/plain")
 
 
 def _route(scope: Scope) -> str:

@@ -26,10 +26,12 @@ PROBLEMS = {
     "401": "No valid credential.",
     "403": "The credential may not do this.",
     "404": "Unknown, or not yours.",
+    "408": "The body came too slowly.",
     "409": "The current state does not allow it.",
     "412": "It has changed since you read it.",
     "413": "Too large.",
     "415": "This media type is not supported.",
+    "416": "The file ends before that range.",
     "429": "Too many requests; see `Retry-After`.",
     "503": "Not available now; see `Retry-After`.",
 }
@@ -69,7 +71,9 @@ def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     if "{" in path:
         wanted.add("404")
     if method in {"post", "put", "patch"}:
-        wanted |= {"413", "415"}
+        wanted |= {"408", "413", "415"}
+    if path.endswith("/content"):
+        wanted.add("416")
     if path.endswith(("/chat", "/chat/stream")):
         wanted.add("409")
     if method == "put":

@@ -1,22 +1,23 @@
-"""What the commands share: settings with a readable refusal, and a runtime for one command."""
+"""What the commands share: settings with a readable refusal, and the way a command runs and ends."""
 
 import asyncio
-import contextlib
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
 
-from app.core.caller import DEFAULT_TENANT, Caller, tenant_caller
 from app.core.errors import RagchatError
-from app.core.logging import configure_logging
 from app.core.settings import Settings
-from app.runtime import Runtime, open_runtime
 
 T = TypeVar("T")
 COULD_NOT_RUN = 2
+INTERRUPTED = 130
+TERMINATED = 143
+NO_START = "ragchat does not start: "
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -24,10 +25,10 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except RagchatError as exc:
-        stop(f"ragchat does not start: {exc.detail}")
+        stop(NO_START + exc.detail)
     except ValidationError as exc:
         problems = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in exc.errors())
-        stop(f"ragchat does not start: {problems}")
+        stop(NO_START + problems)
 
 
 def stop(message: str, code: int = COULD_NOT_RUN) -> NoReturn:
@@ -35,27 +36,38 @@ def stop(message: str, code: int = COULD_NOT_RUN) -> NoReturn:
     raise typer.Exit(code)
 
 
-def run(work: Callable[[], Awaitable[T]]) -> T:
-    """Runs a command's coroutine; errors with a code become one line."""
+def require_data_folder(settings: Settings) -> None:
+    """Before anything is loaded: a folder that cannot be used is the commonest mistake of a first start."""
+    folder = settings.data_dir
     try:
-        return asyncio.run(_as_coroutine(work))
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as exc:
+        stop(f"{NO_START}DATA_DIR {folder} cannot be made: {exc.strerror}.")
+    if not usable:
+        stop(f"{NO_START}DATA_DIR {folder} cannot be written.")
+
+
+def writable_parent(folder: Path) -> bool:
+    """Whether the folder, or what it would be made in, can be written."""
+    existing = next(place for place in (folder, *folder.resolve().parents) if place.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def run(work: Callable[[], Awaitable[T]], *, refusal: str = "") -> T:
+    """Runs a command's coroutine. Errors with a code become one line; SIGTERM and SIGHUP are as gentle as Ctrl-C."""
+    try:
+        return asyncio.run(_cancelled_by_signals(work))
     except RagchatError as exc:
-        stop(f"{exc.code}: {exc.detail}")
+        stop(refusal + exc.detail if refusal else f"{exc.code}: {exc.detail}")
     except KeyboardInterrupt:
-        stop("stopped", code=130)
+        stop("stopped", code=INTERRUPTED)
+    except asyncio.CancelledError:
+        stop("stopped", code=TERMINATED)
 
 
-async def _as_coroutine(work: Callable[[], Awaitable[T]]) -> T:
+async def _cancelled_by_signals(work: Callable[[], Awaitable[T]]) -> T:
+    task = asyncio.current_task()
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(name, lambda: task and task.cancel())
     return await work()
-
-
-@contextlib.asynccontextmanager
-async def command_runtime(settings: Settings) -> AsyncIterator[tuple[Runtime, Caller]]:
-    """The parts, acting for the whole tenant. Logs only what went wrong: the terminal belongs to the command."""
-    configure_logging("ERROR", settings.log_format)
-    async with open_runtime(settings) as runtime:
-        yield runtime, tenant_caller(DEFAULT_TENANT)
-
-
-def interactive() -> bool:
-    return sys.stdout.isatty()

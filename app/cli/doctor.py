@@ -1,31 +1,29 @@
-"""`ragchat doctor` says what works, what is missing and how to mend it; `ragchat probe` is for health checks."""
+"""`ragchat doctor` says what works, what is missing and how to mend it. It makes and changes nothing."""
 
 import importlib.util
 import json
 import shutil
 import sys
 from dataclasses import asdict, dataclass
-from typing import Annotated
 
-import httpx
 import typer
 
-from app.cli.common import load_settings, run
+from app.cli.common import load_settings, run, writable_parent
+from app.cli.probe import answers
 from app.core.errors import RagchatError
 from app.core.logging import configure_logging
 from app.core.settings import Settings
 from app.db import migrate
-from app.db.engine import ping
-from app.providers.storage import LocalStorage
+from app.db.embedded import is_made, require_programs
+from app.db.engine import pgvector_version, ping
 from app.runtime import load_embedder, open_database
-from app.worker.heartbeat import is_fresh
 
 LOW_DISK_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`fix` is empty when there is nothing to mend."""
+    """`fix` is empty when there is nothing to mend. What is `optional` is nobody's fault when it does not work."""
 
     name: str
     works: bool
@@ -33,33 +31,32 @@ class Finding:
     fix: str = ""
     optional: bool = False
 
+    @property
+    def mark(self) -> str:
+        return "ok" if self.works else "-" if self.optional else "NO"
 
-def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Check settings, database, storage and the embedding model."""
+
+def doctor(*, as_json: bool) -> None:
     settings = load_settings()
     configure_logging("ERROR", settings.log_format)
     findings = run(lambda: _examine(settings))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     else:
-        for finding in findings:
-            mark = "ok " if finding.works else ("-  " if finding.optional else "NO ")
-            typer.echo(f"{mark} {finding.name:<22} {finding.detail}")
-            if finding.fix:
-                typer.echo(f"    {'':<22} fix: {finding.fix}")
+        _show(findings)
     raise typer.Exit(0 if all(finding.works or finding.optional for finding in findings) else 1)
 
 
+def _show(findings: list[Finding]) -> None:
+    for finding in findings:
+        typer.echo(f"{finding.mark:<3} {finding.name:<18} {finding.detail}")
+        if finding.fix:
+            typer.echo(f"    {'':<18} fix: {finding.fix}")
+
+
 async def _examine(settings: Settings) -> list[Finding]:
-    findings = [
-        _python(),
-        _key(settings),
-        await _storage(settings),
-        _disk(settings),
-        _embedder(settings),
-        _extra(),
-    ]
-    return [*findings, *await _database(settings)]
+    findings = [_python(), _key(settings), _storage(settings), _disk(settings), _embedder(settings), _extra()]
+    return [*findings, *await _database(settings), _service(settings)]
 
 
 def _python() -> Finding:
@@ -67,30 +64,25 @@ def _python() -> Finding:
 
 
 def _key(settings: Settings) -> Finding:
-    given = bool(settings.api_key.get_secret_value())
-    detail = "from API_KEY" if given else f"made on first start, kept in {settings.data_dir / 'api_key'}"
-    return Finding("API key", True, detail)
+    place = settings.data_dir / "api_key"
+    if settings.api_key.get_secret_value():
+        return Finding("API key", True, "from API_KEY")
+    return Finding("API key", True, f"in {place}" if place.exists() else f"the first start makes one, in {place}")
 
 
-async def _storage(settings: Settings) -> Finding:
-    storage = LocalStorage(settings.data_dir / "files")
-    try:
-        await storage.open()
-        await storage.check()
-    except (RagchatError, OSError) as exc:
+def _storage(settings: Settings) -> Finding:
+    folder = settings.data_dir / "files"
+    if not writable_parent(folder):
         fix = f"make {settings.data_dir} writable, or set DATA_DIR"
-        return Finding("file storage", False, getattr(exc, "code", "not writable"), fix)
-    return Finding("file storage", True, str((settings.data_dir / "files").resolve()))
+        return Finding("file storage", False, f"{folder} cannot be written", fix)
+    return Finding("file storage", True, str(folder.resolve()) + ("" if folder.exists() else ", made on first start"))
 
 
 def _disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(settings.data_dir if settings.data_dir.exists() else ".").free
-    return Finding(
-        "disk space",
-        free > LOW_DISK_BYTES,
-        f"{free / 2**30:.1f} GiB free",
-        "" if free > LOW_DISK_BYTES else "free some",
-    )
+    folder = settings.data_dir.resolve()
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    enough = free > LOW_DISK_BYTES
+    return Finding("disk space", enough, f"{free / 2**30:.1f} GiB free", "" if enough else "free some")
 
 
 def _embedder(settings: Settings) -> Finding:
@@ -104,38 +96,43 @@ def _embedder(settings: Settings) -> Finding:
 
 def _extra() -> Finding:
     found = importlib.util.find_spec("sentence_transformers") is not None
-    detail = "installed" if found else "not installed; only needed for other embedding models"
-    return Finding("embeddings extra", found, detail, "" if found else "make embeddings", optional=True)
+    detail = "installed" if found else "not installed; only other embedding models need it: make embeddings"
+    return Finding("embeddings extra", found, detail, optional=True)
 
 
 async def _database(settings: Settings) -> list[Finding]:
     own = bool(settings.database_url.get_secret_value())
     name = "database" if own else "embedded database"
+    fix = "check DATABASE_URL" if own else "look into the log it names, or set DATABASE_URL"
     try:
+        if not own and not is_made(settings.data_dir / "postgres"):
+            require_programs()
+            return [Finding(name, True, "the first start makes it")]
         async with open_database(settings) as engine:
             await ping(engine)
+            vector = await pgvector_version(engine)
             found = await migrate.current_revision(engine)
     except RagchatError as exc:
-        return [Finding(name, False, exc.detail, "check DATABASE_URL" if own else "look into the log it names")]
+        return [Finding(name, False, exc.detail, fix)]
+    return [Finding(name, True, "answers"), _pgvector(vector), _migrations(found)]
+
+
+def _pgvector(version: str | None) -> Finding:
+    if version is None:
+        return Finding("pgvector", False, "not installed in this PostgreSQL", "install pgvector 0.8 or newer there")
+    return Finding("pgvector", True, version)
+
+
+def _migrations(found: str | None) -> Finding:
     head = migrate.head_revision()
-    fix = "" if found == head else "ragchat migrate"
-    return [
-        Finding(name, True, "answers"),
-        Finding("migrations", found == head, f"at {found or 'none'}, newest {head}", fix),
-    ]
+    if found == head:
+        return Finding("migrations", True, f"at {found}, the newest")
+    if found is None or migrate.is_known(found):
+        return Finding("migrations", False, f"at {found or 'none'}; the next start brings it to {head}", optional=True)
+    return Finding("migrations", False, f"{found} is newer than this program ({head})", "use a newer ragchat")
 
 
-def probe(
-    worker: Annotated[bool, typer.Option("--worker", help="Ask for the worker instead of the API.")] = False,
-) -> None:
-    """Exit with 0 when the service on HOST:PORT is ready (or the worker on DATA_DIR lives), else with 1."""
-    settings = load_settings()
-    raise typer.Exit(0 if (is_fresh(settings.data_dir) if worker else _answers(settings)) else 1)
-
-
-def _answers(settings: Settings) -> bool:
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
-    try:
-        return httpx.get(f"http://{host}:{settings.port}/readyz", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
+def _service(settings: Settings) -> Finding:
+    running = answers(settings)
+    where = f"port {settings.port}"
+    return Finding("service", running, f"ready on {where}" if running else f"not running on {where}", optional=True)

@@ -4,16 +4,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app.cli.common import COULD_NOT_RUN, command_runtime, load_settings, run, stop
+from app.cli.common import load_settings, run, stop
+from app.cli.parts import command_runtime
 from app.core.caller import Caller
-from app.core.errors import RagchatError
+from app.core.errors import RagchatError, Unavailable
 from app.core.settings import Settings
 from app.readers.suffixes import ALLOWED_SUFFIXES
 from app.runtime import Runtime
@@ -26,73 +27,76 @@ POLL_SECONDS = 0.3
 ENDED = {"ready", "failed"}
 
 
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders; folders are searched for documents.")],
-    collection: Annotated[str | None, typer.Option(help="Put them into this collection.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a document, as it ends.")] = False,
-) -> None:
-    """Add documents and index them. Run it again after an interruption: what is there is not added twice."""
+def ingest(paths: list[Path], collection: str | None, *, as_json: bool) -> None:
     files = _find(paths)
     if not files:
         stop(f"no documents found; supported: {', '.join(ALLOWED_SUFFIXES)}")
     settings = load_settings()
-    failed = run(lambda: _ingest(settings, files, collection, as_json=as_json))
-    raise typer.Exit(1 if failed else 0)
+    report = Report(len(files), as_json=as_json)
+    run(lambda: Ingest(settings, collection, report).add(files))
+    report.close()
+    raise typer.Exit(1 if report.failed else 0)
 
 
 def _find(paths: list[Path]) -> list[Path]:
-    """Named files as they are; in folders those with a suffix that we read, hidden ones left out."""
-    found: list[Path] = []
+    """Named files as they are; in folders those with a suffix that we read, hidden ones left out; each once."""
+    found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
             inside = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in ALLOWED_SUFFIXES and p.is_file())
-            found += [p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+            found |= {p: None for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)}
         elif path.is_file():
-            found.append(path)
+            found[path] = None
         else:
-            stop(f"there is no {path}", code=COULD_NOT_RUN)
-    return found
+            stop(f"there is no file or folder {path}")
+    return [*found]
 
 
-async def _ingest(settings: Settings, files: list[Path], collection: str | None, *, as_json: bool) -> int:
-    report = Report(as_json=as_json)
-    async with command_runtime(settings) as (runtime, caller):
-        waiting: dict[UUID, Path] = {}
-        async with running_worker(runtime, concurrency=settings.worker_concurrency):
-            with report.progress(len(files)):
+class Ingest:
+    def __init__(self, settings: Settings, collection: str | None, report: "Report") -> None:
+        self._settings = settings
+        self._collection = collection
+        self._report = report
+        self._waiting: dict[UUID, list[Path]] = {}
+        """Two files of the same bytes are one document."""
+
+    async def add(self, files: list[Path]) -> None:
+        concurrency = self._settings.worker_concurrency
+        async with (
+            command_runtime(self._settings) as (runtime, caller),
+            running_worker(runtime, concurrency=concurrency),
+        ):
+            with self._report.bar:
                 for path in files:
-                    document = await _add(runtime, caller, path, collection, report)
-                    if document is not None:
-                        waiting[document.id] = path
-                await _see_through(runtime, caller, waiting, report)
-    report.close()
-    return report.failed
+                    await self._add(runtime, caller, path)
+                await self._see_through(runtime, caller)
 
+    async def _add(self, runtime: Runtime, caller: Caller, path: Path) -> None:
+        upload = Upload(DocumentFields(collection=self._collection), path.name, _blocks(path), {})
+        try:
+            document, _ = await runtime.documents.create(caller, upload)
+        except Unavailable:
+            raise
+        except RagchatError as exc:
+            self._report.refused(path, exc.code, exc.detail)
+        except OSError as exc:
+            self._report.refused(path, "unreadable", f"The file cannot be read: {exc.strerror}.")
+        else:
+            if document.status == "ready":
+                self._report.ended(path, document, already=True)
+            else:
+                self._waiting.setdefault(document.id, []).append(path)
 
-async def _add(
-    runtime: Runtime, caller: Caller, path: Path, collection: str | None, report: "Report"
-) -> DocumentOut | None:
-    """None when it was refused, or was there and ready already."""
-    upload = Upload(DocumentFields(collection=collection), path.name, _blocks(path), {})
-    try:
-        document, _ = await runtime.documents.create(caller, upload)
-    except RagchatError as exc:
-        report.end(path, {"status": "refused", "error": {"code": exc.code, "detail": exc.detail}})
-        return None
-    if document.status == "ready":
-        report.end(path, document.model_dump(mode="json"), already=True)
-        return None
-    return document
-
-
-async def _see_through(runtime: Runtime, caller: Caller, waiting: dict[UUID, Path], report: "Report") -> None:
-    while waiting:
-        for id_, path in [*waiting.items()]:
-            document = await runtime.documents.get(caller, id_)
-            if document.status in ENDED:
-                del waiting[id_]
-                report.end(path, document.model_dump(mode="json"))
-        await asyncio.sleep(POLL_SECONDS)
+    async def _see_through(self, runtime: Runtime, caller: Caller) -> None:
+        while self._waiting:
+            for id_ in [*self._waiting]:
+                document = await runtime.documents.get(caller, id_)
+                if document.status in ENDED:
+                    first, *others = self._waiting.pop(id_)
+                    self._report.ended(first, document)
+                    for path in others:
+                        self._report.ended(path, document, already=True)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _blocks(path: Path) -> AsyncIterator[bytes]:
@@ -102,35 +106,38 @@ async def _blocks(path: Path) -> AsyncIterator[bytes]:
 
 
 class Report:
-    """What the person or the script sees."""
+    """What the person or the script sees: results on stdout, progress and complaints on stderr."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, total: int, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._console = Console(stderr=as_json)
-        self._bar = Progress(
+        self._console = Console(stderr=True)
+        self.bar = Progress(
             TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=self._console, transient=True, disable=as_json,
+            console=self._console, transient=True, disable=as_json or not self._console.is_terminal,
         )  # fmt: skip
+        self._task = self.bar.add_task("indexing", total=total)
         self.failed = 0
         self._ready = 0
         self._already = 0
 
-    def progress(self, total: int) -> Progress:
-        self._task = self._bar.add_task("indexing", total=total)
-        return self._bar
+    def ended(self, path: Path, document: DocumentOut, *, already: bool = False) -> None:
+        self._end(path, document.model_dump(mode="json"), already=already)
 
-    def end(self, path: Path, document: dict[str, Any], *, already: bool = False) -> None:
+    def refused(self, path: Path, code: str, detail: str) -> None:
+        self._end(path, {"status": "refused", "error": {"code": code, "detail": detail}})
+
+    def _end(self, path: Path, document: dict[str, Any], *, already: bool = False) -> None:
         error = document.get("error")
         self.failed += error is not None
-        self._already += already
+        self._already += already and error is None
         self._ready += error is None and not already
-        self._bar.advance(self._task)
+        self.bar.advance(self._task)
         if self._as_json:
-            typer.echo(json.dumps({"path": str(path)} | document, ensure_ascii=False))
+            typer.echo(json.dumps({"path": str(path), "already": already} | document, ensure_ascii=False))
         elif error is not None:
-            self._console.print(f"  {path.name}: {error['code']}. {error['detail']}", markup=False, highlight=False)
+            line = f"{path}: {error['code']}. {error['detail']}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if not self._as_json:
-            parts = [f"{self._ready} indexed", f"{self._already} there already", f"{self.failed} failed"]
-            self._console.print(", ".join(parts), highlight=False)
+            typer.echo(f"{self._ready} indexed, {self._already} there already, {self.failed} failed")

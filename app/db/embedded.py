@@ -12,6 +12,8 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import shlex
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -28,6 +30,8 @@ from app.core.logging import get_logger
 
 DATABASE = "ragchat"
 START_SECONDS = 60
+WATCH_SECONDS = 2.0
+SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_FOLDER = 80
 """A Unix socket's path may have about 100 bytes."""
 LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
@@ -38,19 +42,46 @@ log = get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def embedded_postgres(folder: Path) -> AsyncIterator[URL]:
-    """Starts or joins the server in `folder`; yields a URL for SQLAlchemy."""
-    server = await asyncio.to_thread(Server, folder)
-    await asyncio.to_thread(server.join)
+    """Starts or joins the server in `folder`, and starts it again when it dies; yields a URL for SQLAlchemy."""
+    server = Server(folder)
+    joining = asyncio.create_task(asyncio.to_thread(server.join))
     try:
+        await asyncio.shield(joining)
         await _ensure_database(str(server.socket_folder))
-        yield URL.create(
-            "postgresql+asyncpg",
-            username="postgres",
-            database=DATABASE,
-            query={"host": str(server.socket_folder)},
-        )
+        async with _kept_up(server):
+            yield URL.create(
+                "postgresql+asyncpg",
+                username="postgres",
+                database=DATABASE,
+                query={"host": str(server.socket_folder)},
+            )
     finally:
+        with contextlib.suppress(Unavailable, OSError):
+            await joining  # a thread goes on when its task is cancelled, and would start a server that nobody stops
         await asyncio.to_thread(server.leave)
+
+
+@contextlib.asynccontextmanager
+async def _kept_up(server: "Server") -> AsyncIterator[None]:
+    task = asyncio.create_task(_keep_up(server))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _keep_up(server: "Server") -> None:
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            _, writer = await asyncio.open_unix_connection(server.socket_folder / SOCKET)
+            writer.close()
+        except OSError:
+            log.error("embedded_postgres.gone")
+            with contextlib.suppress(Unavailable):  # tried again after a pause
+                await asyncio.to_thread(server.revive)
 
 
 async def _ensure_database(host: str) -> None:
@@ -74,10 +105,18 @@ class Server:
         self.socket_folder = _socket_folder(folder)
 
     def join(self) -> None:
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            with self._alone():
+                self._use = self._lock_file("users").open("ab")
+                fcntl.flock(self._use, fcntl.LOCK_SH)
+                if not self._answers():
+                    self._start()
+        except OSError as exc:
+            raise _failed(f"The embedded PostgreSQL did not start: {exc.strerror}: {exc.filename}.") from exc
+
+    def revive(self) -> None:
         with self._alone():
-            self._use = self._lock_file("users").open("ab")
-            fcntl.flock(self._use, fcntl.LOCK_SH)
             if not self._answers():
                 self._start()
 
@@ -107,21 +146,36 @@ class Server:
         return done.returncode == 0
 
     def _start(self) -> None:
+        if not is_made(self._folder):
+            self._make()
         self._prepare(self._folder)
         self._prepare(self.socket_folder)
-        if not (self._folder / "PG_VERSION").exists():
-            self._run("initdb", "--auth=trust", "--username=postgres", *LOCALE, f"--pgdata={self._folder}")
-        options = f"-h '' -k '{self.socket_folder}' -c max_connections=200"
-        self._run(
-            "pg_ctl", "start", "--wait", f"--timeout={START_SECONDS}", f"--pgdata={self._folder}",
-            f"--log={self._folder / 'log'}", f"--options={options}", check=False,
-        )  # fmt: skip
+        options = f"-h '' -k {shlex.quote(str(self.socket_folder))} -c max_connections=200"
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():  # a server that recovers from a crash is started, but does not answer yet
+        while not self._answers():
+            # More than once: while processes of a server that was killed are still ending, a new one refuses to start;
+            # and a server that recovers from a crash is started, but does not answer yet.
+            self._run(
+                "pg_ctl", "start", "--wait", f"--timeout={START_SECONDS}", f"--pgdata={self._folder}",
+                f"--log={self._folder / 'log'}", f"--options={options}", check=False,
+            )  # fmt: skip
             if time.monotonic() > deadline or not (self._folder / "postmaster.pid").exists():
                 raise _failed()
             time.sleep(0.1)
         log.info("embedded_postgres.ready")
+
+    def _make(self) -> None:
+        """In a folder beside it, renamed once whole: what an interruption leaves is never taken for a server's."""
+        prefix = f".{self._folder.name}-new-"
+        for leftover in self._folder.parent.glob(f"{prefix}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        fresh = Path(tempfile.mkdtemp(prefix=prefix, dir=self._folder.parent))
+        try:
+            self._prepare(fresh)
+            self._run("initdb", "--auth=trust", "--username=postgres", *LOCALE, f"--pgdata={fresh}")
+            fresh.rename(self._folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
     def _prepare(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -141,6 +195,7 @@ class Server:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
+                start_new_session=True,  # a Ctrl-C in the terminal is for us, not for them
                 user=account.pw_uid if account else None,
                 group=account.pw_gid if account else None,
                 extra_groups=[] if account else None,
@@ -149,11 +204,19 @@ class Server:
             raise _failed() from exc
 
 
-def _failed() -> Unavailable:
-    return Unavailable(
-        "embedded_postgres_failed",
-        "The embedded PostgreSQL did not start; its log is in the data folder, under postgres/log.",
-    )
+def is_made(folder: Path) -> bool:
+    return (folder / "PG_VERSION").exists()
+
+
+def require_programs() -> None:
+    """Unavailable when the embedded PostgreSQL is not installed or may not run here."""
+    _programs()
+    _account()
+
+
+def _failed(detail: str = "") -> Unavailable:
+    usual = "The embedded PostgreSQL did not start; its log is in the data folder, under postgres/log."
+    return Unavailable("embedded_postgres_failed", detail or usual)
 
 
 def _programs() -> Path:

@@ -1,24 +1,29 @@
 """The connection pool, and how its failures are told."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
-from sqlalchemy import URL, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.core.errors import StorageFull, Unavailable
+from app.core.logging import get_logger
 
 POOL_WAIT_SECONDS = 3.0
 """Waiting longer for a connection helps nobody: the client is told 503 and tries again."""
 CONNECT_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 2.0
+log = get_logger(__name__)
 
 
 def create_engine(url: URL | str, *, pool_size: int) -> AsyncEngine:
+    """Unavailable(database_url_invalid) for an address that is not PostgreSQL's."""
     return create_async_engine(
-        url,
+        _address(url),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=POOL_WAIT_SECONDS,
@@ -31,6 +36,21 @@ def create_engine(url: URL | str, *, pool_size: int) -> AsyncEngine:
             "server_settings": {"application_name": "ragchat", "timezone": "UTC", "jit": "off"},
         },
     )
+
+
+def _address(url: URL | str) -> URL:
+    """As asyncpg wants it. Hosting providers append options of libpq, which it does not know or calls otherwise."""
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        address = None
+    if address is None or address.get_backend_name() != "postgresql":
+        raise Unavailable(
+            "database_url_invalid", "DATABASE_URL must look like postgresql://user:password@host:5432/name."
+        ) from None  # the exception holds the password
+    ssl = {"ssl": address.query["sslmode"]} if "sslmode" in address.query else {}
+    address = address.difference_update_query(["sslmode", "channel_binding"])
+    return address.set(drivername="postgresql+asyncpg").update_query_dict(ssl)
 
 
 @contextlib.contextmanager
@@ -46,6 +66,12 @@ def database_errors() -> Iterator[None]:
         if exc.connection_invalidated or isinstance(exc, OperationalError) or _is_disconnect(exc):
             raise _unreachable() from exc
         raise
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as exc:
+        raise Unavailable(
+            "database_refused", "The database refuses the user, the password or the database name of DATABASE_URL."
+        ) from exc
+    except asyncpg.TooManyConnectionsError as exc:
+        raise Unavailable("database_busy", "The database is busy; try again.", retry_after=1) from exc
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as exc:
         raise _unreachable() from exc
 
@@ -66,14 +92,43 @@ async def ping(engine: AsyncEngine) -> None:
             await connection.execute(text("SELECT 1"))
 
 
+async def wait_until_up(engine: AsyncEngine, seconds: float) -> None:
+    """Services start in any order: a database that is not there yet gets time. Unavailable when it stays away."""
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + seconds, 0.1
+    while True:
+        try:
+            return await ping(engine)
+        except Unavailable as exc:
+            if exc.code != "database_unavailable":
+                raise
+            if loop.time() >= deadline:
+                detail = f"The database of DATABASE_URL did not answer within {seconds:.0f} seconds."
+                raise Unavailable(exc.code, detail) from exc
+        log.warning("database.awaited", seconds_left=round(deadline - loop.time()))
+        await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+async def pgvector_version(engine: AsyncEngine) -> str | None:
+    """None when the server has no pgvector to install."""
+    with database_errors():
+        async with engine.connect() as connection:
+            found = await connection.execute(
+                text("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+            )
+            version: str | None = found.scalar_one_or_none()
+            return version
+
+
 @contextlib.asynccontextmanager
 async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection]:
     """A plain asyncpg connection outside the pool, for LISTEN and for building indexes."""
-    url = engine.url
+    url = engine.url.set(drivername="postgresql")
+    if "ssl" in url.query:
+        url = url.difference_update_query(["ssl"]).update_query_dict({"sslmode": url.query["ssl"]})
     with database_errors():
-        connection = await asyncpg.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False), timeout=CONNECT_SECONDS
-        )
+        connection = await asyncpg.connect(url.render_as_string(hide_password=False), timeout=CONNECT_SECONDS)
     try:
         yield connection
     finally:

@@ -7,7 +7,9 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alembic import command
@@ -35,8 +37,21 @@ def head_revision() -> str:
     return head
 
 
+def is_known(revision: str) -> bool:
+    """False for a revision of a newer program."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+
+
 async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
-    await _run(engine, lambda config: command.upgrade(config, revision))
+    """Unavailable when the database is newer than this program, or lacks something that a migration needs."""
+    try:
+        await _run(engine, lambda config: command.upgrade(config, revision))
+    except CommandError as exc:
+        raise Unavailable(
+            "migrations_unknown", "The database is at a revision that this program does not know; use a newer one."
+        ) from exc
+    except DBAPIError as exc:
+        raise Unavailable("migration_failed", f"The database could not be migrated: {exc.orig}") from exc
     log.info("database.migrated", revision=revision)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.errors import Unavailable
@@ -35,7 +36,7 @@ async def _listen(engine: AsyncEngine, channel: str, wake: Callable[[], None]) -
                 await connection.add_listener(channel, lambda *_: wake())
                 wake()
                 await lost.wait()
-        except (TimeoutError, Unavailable, OSError):
+        except (TimeoutError, Unavailable, OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
             log.warning("listen.lost", channel=channel)
         await asyncio.sleep(RETRY_SECONDS)
 

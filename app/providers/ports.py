@@ -103,6 +103,8 @@ class Generation:
     passages: Sequence[Passage]
     lang: str
     history: Sequence[tuple[str, str]] = ()
+    least_score: float = 0.0
+    """Passages that all score below this do not hold an answer; 0 where scores say nothing about that."""
 
 
 @dataclass(frozen=True, slots=True)

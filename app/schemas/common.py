@@ -1,13 +1,23 @@
 """Shapes that every noun shares: lists, problems, and text that PostgreSQL can hold."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
 MAX_LIMIT = 200
+MAX_METADATA_CHARS = 65_536
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+"""Anything but white space, controls and what Unicode lists as Default_Ignorable_Code_Point."""
 
 
 class Request(BaseModel):
@@ -50,21 +60,25 @@ class Problem(BaseModel):
 
 
 def storable(value: str) -> str:
-    """PostgreSQL's text type holds no U+0000."""
+    """PostgreSQL's text type holds no U+0000, and UTF-8 no lone surrogate."""
     if "\x00" in value:
         raise PydanticCustomError("invalid_character", "U+0000 is not allowed in text.")
+    if not value.isascii() and SURROGATE.search(value):
+        raise PydanticCustomError("invalid_unicode", "Text must be valid Unicode.")
     return value
 
 
 def storable_json(value: dict[str, Any]) -> dict[str, Any]:
     """The same for every string inside a JSON object; an explicit stack, so depth costs no recursion."""
     stack: list[Any] = [value]
+    room = MAX_METADATA_CHARS
     while stack:
         item = stack.pop()
+        room -= len(item) if isinstance(item, str) else 1
+        if room < 0:
+            raise PydanticCustomError("too_long", "It is too long.", {"max_length": MAX_METADATA_CHARS})
         if isinstance(item, str):
             storable(item)
-            if not item.isascii() and any("\ud800" <= c <= "\udfff" for c in item):
-                raise PydanticCustomError("invalid_unicode", "Lone surrogates are not allowed in text.")
         elif isinstance(item, dict):
             stack.extend(item.keys())
             stack.extend(item.values())
@@ -74,8 +88,8 @@ def storable_json(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_blank(value: str) -> bool:
-    """Nothing to see: white space and zero-width characters only."""
-    return not value.strip(" \t\r\n\f\v\u00a0\u200b\u200c\u200d\u2060\ufeff")
+    """Nothing to see: white space, controls, zero-width and other invisible characters only."""
+    return not VISIBLE.search(value)
 
 
 def not_blank(value: str) -> str:
@@ -84,11 +98,19 @@ def not_blank(value: str) -> str:
     return value
 
 
+def spelled_as_ours(value: object) -> object:
+    """Ids have one spelling: no braces, no `urn:uuid:`, lower case."""
+    if isinstance(value, str) and not ID.fullmatch(value):
+        raise PydanticCustomError("not_allowed", "It must be an id as this service writes them.")
+    return value
+
+
 Text = Annotated[str, AfterValidator(storable)]
 """A string that can be stored."""
 FilledText = Annotated[str, AfterValidator(storable), AfterValidator(not_blank)]
 """A string that can be stored and shows something."""
 Metadata = Annotated[dict[str, Any], AfterValidator(storable_json)]
+Id = Annotated[UUID, BeforeValidator(spelled_as_ours)]
 
 
 def page(items: Sequence[T], *, total: int, skip: int, limit: int, next_cursor: str | None) -> Page[T]:

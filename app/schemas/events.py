@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.schemas.chat import ClientMessageId, DocumentIds
-from app.schemas.common import Text
+from app.schemas.common import Id, Text
 from app.schemas.search import Lang, Source, TopK
 
 PROTOCOL = "ragchat.v1"
@@ -22,7 +22,7 @@ class ClientEvent(BaseModel):
 
 class Hello(ClientEvent):
     type: Literal["hello"]
-    protocol: str = PROTOCOL
+    protocol: Text = PROTOCOL
     lang: Lang | None = None
 
 
@@ -43,12 +43,12 @@ class UserMessage(ClientEvent):
 
 class Cancel(ClientEvent):
     type: Literal["cancel"]
-    turn_id: UUID
+    turn_id: Id
 
 
 class Resume(ClientEvent):
     type: Literal["resume"]
-    turn_id: UUID
+    turn_id: Id
     after: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = 0
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.common import FilledText, Metadata, Request, Response, Text
+from app.schemas.common import FilledText, Id, Metadata, Request, Response, Text
 from app.schemas.search import Lang, Source
 
 Sender = Literal["user", "assistant", "system"]
@@ -16,16 +16,16 @@ class SourceIn(Request):
     n: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = Field(
         None, description="Default: its place in the list."
     )
-    document_id: UUID | None = None
+    document_id: Id | None = None
     document_version: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
-    chunk_id: UUID | None = None
+    chunk_id: Id | None = None
     chunk_index: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
     title: Annotated[Text, Field(max_length=500)] = ""
     page: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
     char_start: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
     char_end: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
     text: Annotated[Text, Field(max_length=20_000)]
-    score: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    score: Annotated[float, Field(strict=True, allow_inf_nan=False)] = 0.0
     lang: Lang | None = None
     url: Annotated[Text, Field(max_length=2000)] | None = None
 

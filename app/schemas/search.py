@@ -3,7 +3,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.common import FilledText, Request, Response, Text
+from app.schemas.common import FilledText, Id, Request, Response, Text
 
 Mode = Literal["hybrid", "vector", "text"]
 Lang = Annotated[Text, Field(pattern=r"^[a-z]{2}$", description="ISO 639-1, e.g. `en`, `te`, `hi`.")]
@@ -29,7 +29,7 @@ class Source(Response):
 
 
 class SearchFilters(Request):
-    document_ids: list[UUID] | None = Field(None, min_length=1, max_length=100)
+    document_ids: list[Id] | None = Field(None, min_length=1, max_length=100)
     collection: Annotated[Text, Field(max_length=255)] | None = None
     lang: Lang | None = None
 

@@ -20,7 +20,9 @@ class SessionCreate(Request):
     user_id: UserId
     title: Title | None = None
     scenario_id: Annotated[Text, Field(max_length=255)] | None = None
-    metadata: Metadata = Field(default_factory=dict, description="Anything of yours; comes back as it is.")
+    metadata: Metadata = Field(
+        default_factory=dict, description="Anything of yours, up to 64 Ki characters; comes back as it is."
+    )
 
 
 class SessionUpdate(Request):
@@ -29,7 +31,7 @@ class SessionUpdate(Request):
     model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Leave policy 2027", "is_favorite": True}]})
 
     title: Title | None = None
-    is_favorite: bool | None = None
+    is_favorite: Annotated[bool, Field(strict=True)] | None = None
     metadata: Metadata | None = None
 
 

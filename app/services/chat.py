@@ -136,7 +136,7 @@ class ChatService:
         found = await self._retrieval.retrieve(
             caller, question.content, top_k=question.top_k or self._top_k, filters=filters, lang=question.lang
         )
-        draft.sources, draft.trace = found.sources, found.trace
+        draft.sources, draft.trace, draft.least_score = found.sources, found.trace, found.least_score
         draft.timing["retrieval_ms"] = draft.passed()
 
     def _generate(self, question: Question, draft: Draft) -> AsyncIterator[Delta | Finished]:
@@ -144,7 +144,9 @@ class ChatService:
             draft.fallback_reason = "no_language_model"
             return _said(get_language(draft.lang).plain_no_model)
         draft.llm_used = self._model.is_llm
-        return self._model.generate(Generation(question.content, draft.passages, draft.lang))
+        return self._model.generate(
+            Generation(question.content, draft.passages, draft.lang, least_score=draft.least_score)
+        )
 
     async def close(self, seconds: float) -> None:
         """Lets running turns finish for so long, then stops them; their text is kept."""

@@ -27,7 +27,7 @@ from app.readers.limits import Limits
 
 BATCH = 64
 RESERVED_TOKENS = 48
-"""Left for the title and heading that are embedded with each chunk."""
+"""Left for the heading or title that is embedded with each chunk, and for the model's own two."""
 log = get_logger(__name__)
 
 
@@ -100,12 +100,8 @@ class IngestionService:
         done = len(chunks) - len(missing)
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
-            texts = [indexed_text(title, chunk) for chunk in batch]
-            vectors = await self._embedder.embed_documents(texts)
-            rows = [
-                _row(work, chunk, text, vector.tolist())
-                for chunk, text, vector in zip(batch, texts, vectors, strict=True)
-            ]
+            vectors = await self._embedder.embed_documents([embedded_text(title, chunk) for chunk in batch])
+            rows = [_row(work, title, chunk, vector.tolist()) for chunk, vector in zip(batch, vectors, strict=True)]
             done += len(batch)
             async with self._uow(work.caller) as uow:
                 await work.lease.hold(uow)
@@ -140,13 +136,18 @@ async def mark_failed(uow: UnitOfWork, document_id: UUID, version: int, *, code:
         await uow.chunks.delete_version(document_id, version)
 
 
-def indexed_text(title: str, chunk: Chunk) -> str:
-    """What is embedded and what full text search sees: a passage alone often does not say what it is about."""
-    parts = [title, chunk.heading or "", chunk.text]
-    return "\n".join(part for part in parts if part)
+def embedded_text(title: str, chunk: Chunk) -> str:
+    """The passage under its heading, or the title: alone it often does not say what it is about."""
+    above = chunk.heading or title
+    return chunk.text if chunk.text.startswith(above) else f"{above}\n{chunk.text}"
 
 
-def _row(work: Work, chunk: Chunk, text: str, vector: list[float]) -> dict[str, Any]:
+def searched_text(title: str, chunk: Chunk) -> str:
+    """What full text search sees; longer than what is embedded, for words that stand in the title only."""
+    return "\n".join(part for part in (title, chunk.heading, chunk.text) if part)
+
+
+def _row(work: Work, title: str, chunk: Chunk, vector: list[float]) -> dict[str, Any]:
     return {
         "id": new_id(),
         "document_id": work.document_id,
@@ -157,11 +158,11 @@ def _row(work: Work, chunk: Chunk, text: str, vector: list[float]) -> dict[str, 
         "char_end": chunk.char_end,
         "heading": chunk.heading,
         "content": chunk.text,
-        "content_hash": hashlib.sha256(text.encode()).digest(),
+        "content_hash": hashlib.sha256(embedded_text(title, chunk).encode()).digest(),
         "token_count": chunk.token_count,
         "lang": chunk.lang,
         "config": get_language(chunk.lang).text_search,
-        "indexed": text,
+        "indexed": searched_text(title, chunk),
         "embedding": vector,
     }
 

@@ -28,6 +28,7 @@ class Draft:
     lang: str
     model: str
     sources: list[Source] = field(default_factory=list)
+    least_score: float = 0.0
     content: str = ""
     finish_reason: str = "stop"
     fallback_reason: str | None = None

@@ -12,18 +12,22 @@ FRESH_SECONDS = 20.0
 
 @contextlib.asynccontextmanager
 async def beating(data_dir: Path) -> AsyncIterator[None]:
-    task = asyncio.create_task(_beat(data_dir / "worker.alive"))
+    """The file goes with the last beat, so that a worker that was stopped does not look alive."""
+    path = data_dir / "worker.alive"
+    task = asyncio.create_task(_beat(path))
     try:
         yield
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        path.unlink(missing_ok=True)
 
 
 async def _beat(path: Path) -> None:
     while True:
-        await asyncio.to_thread(path.touch)
+        with contextlib.suppress(OSError):  # a full disk: the file grows old, which says so
+            await asyncio.to_thread(path.touch)
         await asyncio.sleep(BEAT_SECONDS)
 
 

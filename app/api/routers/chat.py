@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
-from app.api.deps import CallerDep, ChatCaller, IdPath, RuntimeDep, parse_id
+from app.api.bodies import JSON_BYTES
+from app.api.deps import DIGITS, CallerDep, ChatCaller, IdPath, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
 from app.api.streams import EventStream
 from app.core.caller import Caller
@@ -16,7 +17,7 @@ from app.schemas.events import protocol_schema
 from app.services.sessions import session_not_found
 from app.services.turns import Question, turn_not_found
 
-router = APIRouter(prefix="/api/v1", tags=["chat"], route_class=GuardedRoute)
+router = APIRouter(prefix="/api/v1", tags=["chat"], route_class=GuardedRoute, max_body_size=JSON_BYTES)
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The events of the turn, as `/api/v1/chat/schema` describes them.",
@@ -82,7 +83,7 @@ async def events(
     runtime: RuntimeDep,
     caller: ChatCaller,
     turn_id: IdPath,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    after: Annotated[int, DIGITS, Query(ge=0, le=2**31 - 1)] = 0,
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> EventStream:
     id_ = parse_id(turn_id, turn_not_found())

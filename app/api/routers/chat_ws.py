@@ -1,7 +1,6 @@
 """`WS /chat/{session_id}`: the realtime protocol `ragchat.v1`."""
 
 import asyncio
-import json
 from uuid import UUID
 
 from fastapi import APIRouter, WebSocket
@@ -11,11 +10,11 @@ from starlette.requests import HTTPConnection, Request
 
 from app.api.deps import parse_id
 from app.api.errors import problem
-from app.api.guard import authenticate
+from app.api.guard import authenticate, parse_json
 from app.api.rate_limit import RateLimit
 from app.api.sockets import Socket
 from app.core.caller import Caller
-from app.core.errors import Forbidden, Kind, RagchatError
+from app.core.errors import Forbidden, Invalid, Kind, RagchatError
 from app.languages import LANGUAGES, get_language
 from app.runtime import Runtime
 from app.schemas.events import (
@@ -120,8 +119,8 @@ class Handler:
     async def _parse(self, text: str) -> AnyClientEvent | None:
         """None for a frame that is not one of ours; the client is told, and the socket stays open."""
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError):
+            data = parse_json(text)
+        except Invalid:
             data = None
         if not isinstance(data, dict) or not isinstance(data.get("type"), str):
             await self._bad("bad_frame", "A frame is a JSON object with a `type`.", None)

@@ -7,11 +7,13 @@ from app.schemas.health import Health, Live, Ready, Root
 router = APIRouter(tags=["health"])
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", operation_id="root", summary="Where to go from here")
 async def root() -> Root:
     return Root(message="ragchat is running: answers from your own documents.", docs="/docs", status="running")
 
 
+@router.head("/health", include_in_schema=False)
 @router.get(
     "/health", operation_id="health", summary="Healthy or not, with the parts",
     responses={503: {"model": Health, "description": "A part that is needed is down."}},
@@ -28,11 +30,13 @@ async def health(runtime: RuntimeDep, response: Response) -> Health:
     )
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", operation_id="livez", summary="The process answers; nothing else is asked")
 async def livez() -> Live:
     return Live(status="live")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz", operation_id="readyz", summary="Whether requests can be served",
     responses={503: {"model": Ready, "description": "A part that is needed is down."}},

@@ -1,14 +1,20 @@
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, status
+from fastapi import APIRouter, Query, status
 
-from app.api.deps import ChatCaller, IdPath, PagingDep, RuntimeDep, parse_id, single_query_values
+from app.api.bodies import JSON_BYTES
+from app.api.deps import ChatCaller, IdPath, PagingDep, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
 from app.schemas.common import Page, page
 from app.schemas.messages import MessageCreate, MessageOut
 from app.services.sessions import session_not_found
 
-router = APIRouter(prefix="/api/v1/sessions/{session_id}/messages", tags=["messages"], route_class=GuardedRoute)
+router = APIRouter(
+    prefix="/api/v1/sessions/{session_id}/messages",
+    tags=["messages"],
+    route_class=GuardedRoute,
+    max_body_size=JSON_BYTES,
+)
 
 
 @router.post(
@@ -21,7 +27,6 @@ async def create(runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, bo
 
 @router.get(
     "", operation_id="messages_list", summary="Read messages strictly by seq",
-    dependencies=[Depends(single_query_values)],
 )  # fmt: skip
 async def list_(
     runtime: RuntimeDep,

@@ -1,8 +1,9 @@
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi import APIRouter, Query, Response, status
 
-from app.api.deps import ChatCaller, IdPath, IfMatch, PagingDep, RuntimeDep, parse_id, single_query_values
+from app.api.bodies import JSON_BYTES
+from app.api.deps import ChatCaller, IdPath, IfMatch, PagingDep, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
 from app.models import ChatSession
 from app.schemas.common import Page, page
@@ -10,7 +11,7 @@ from app.schemas.sessions import SessionCreate, SessionOut, SessionUpdate
 from app.services.messages import as_csv, as_json, as_markdown
 from app.services.sessions import session_not_found
 
-router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"], route_class=GuardedRoute)
+router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"], route_class=GuardedRoute, max_body_size=JSON_BYTES)
 
 EXPORTS = {
     "json": "application/json",
@@ -35,7 +36,6 @@ async def create(runtime: RuntimeDep, caller: ChatCaller, body: SessionCreate, r
 
 @router.get(
     "", operation_id="sessions_list", summary="List sessions, newest activity first",
-    dependencies=[Depends(single_query_values)],
 )  # fmt: skip
 async def list_(
     runtime: RuntimeDep,

@@ -25,6 +25,7 @@ from app.providers.ports import Vectors
 NAME = "all-MiniLM-L6-v2"
 MAX_TOKENS = 256
 MAX_STREAMS = 4
+QUERY_STREAMS = 2
 TOKENIZE_TEXTS = 64
 
 Precision = Literal["auto", "f32"]
@@ -46,7 +47,7 @@ class MiniLM:
         self._for_queries = _Runner(models.queries)
         self._warm_up()
         self._documents = Threads("embed-documents", models.streams)
-        self._queries = Threads("embed-query", 1)
+        self._queries = Threads("embed-query", QUERY_STREAMS)
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         ids: Ids = [[] for _ in texts]
@@ -112,7 +113,7 @@ class _Models:
         model = graph.build(weights.tensor)
         self.streams = streams
         self.documents = core.compile_model(model, "CPU", _configuration(precision, streams))
-        self.queries = core.compile_model(model, "CPU", _configuration(precision, 1))
+        self.queries = core.compile_model(model, "CPU", _configuration(precision, QUERY_STREAMS))
 
 
 def _configuration(precision: Precision, streams: int) -> dict[str, Any]:
@@ -147,8 +148,10 @@ def load(*, precision: Precision = "auto", streams: int | None = None, folder: P
     weights = SafeTensors(folder / "model.safetensors")
     with ThreadPoolExecutor(1) as aside:
         checked = aside.submit(check, folder / "model.safetensors")
-        models = _Models(weights, precision, streams=streams or _streams())
-        checked.result()
+        try:
+            models = _Models(weights, precision, streams=streams or _streams())
+        finally:
+            checked.result()  # explains whatever went wrong with other weights
     tokenizer = uncut((folder / "tokenizer.json").read_text(encoding="utf-8"))
     return MiniLM(tokenizer, weights, models)
 

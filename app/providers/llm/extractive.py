@@ -13,7 +13,9 @@ class ExtractiveModel:
     is_llm = False
 
     async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
-        found = await asyncio.to_thread(extractive.answer, request.question, request.passages, request.lang)
+        found = await asyncio.to_thread(
+            extractive.answer, request.question, request.passages, request.lang, least_score=request.least_score
+        )
         text = found.text if found.found else get_language(request.lang).no_answer
         for piece in extractive.stream(text):
             yield Delta(piece)

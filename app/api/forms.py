@@ -1,0 +1,53 @@
+"""multipart/form-data, read strictly: one file, few fields, UTF-8, and to its end."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from app.core.errors import Invalid
+
+MOST_FILES = 1
+MOST_FIELDS = 10
+Items = list[tuple[str, UploadFile | str]]
+
+
+class _Parser(MultiPartParser):
+    """Knows whether the closing boundary came: without it the rest of the form is lost."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
+@contextlib.asynccontextmanager
+async def read_form(request: Request, *, max_field_bytes: int) -> AsyncIterator[Items]:
+    """The form's (name, value) pairs. Invalid(malformed_multipart), Invalid(duplicate_field)."""
+    _, options = parse_options_header(request.headers.get("content-type"))
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise _malformed()
+    parser = _Parser(
+        request.headers, request.stream(), max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=max_field_bytes
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as exc:
+        raise _malformed() from exc
+    try:
+        if not parser.ended:
+            raise _malformed()
+        items = form.multi_items()
+        if len({name for name, _ in items}) < len(items):
+            raise Invalid("duplicate_field", "A form field was sent twice.")
+        yield items
+    finally:
+        await form.close()
+
+
+def _malformed() -> Invalid:
+    detail = f"The form is not valid multipart/form-data in UTF-8 with {MOST_FILES} file and {MOST_FIELDS} fields."
+    return Invalid("malformed_multipart", detail)
