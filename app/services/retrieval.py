@@ -14,7 +14,6 @@ from app.providers.ports import Embedder
 from app.repositories.chunks import SearchQuery
 from app.schemas.search import Mode, SearchFilters, SearchRequest, SearchResponse, Source
 
-
 ANSWERABLE = 0.42
 """Below this fused score no passage holds an answer. Calibrated on 201 answerable and 45 unanswerable questions over
 the Northwind PDFs: 0.62 of the latter are refused, and 0.02 of the former."""

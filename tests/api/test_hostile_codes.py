@@ -11,7 +11,7 @@ from app.readers.errors import _KINDS, SENTENCES
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "errors.md"
-ROW = re.compile(r"^\| `([a-z_]+)` \| ([^|]*) \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `([a-z_]+)` \|([^|]*)\| (.+) \|$", re.MULTILINE)
 WORD = re.compile(r"[a-z]+(?:_[a-z]+)*")
 KINDS = {name: thing.kind for name, thing in vars(errors).items() if hasattr(thing, "kind") and isinstance(thing, type)}
 EDGE = {"Refusal", "problem_response", "problem"}
@@ -88,8 +88,11 @@ def test_every_code_is_on_the_page_and_every_row_is_a_code() -> None:
 def test_the_status_on_the_page_is_the_one_that_is_sent() -> None:
     rows = page()
     for name, code in used():
-        if name in KINDS and rows[code] and name != "RagchatError":
+        if name in KINDS and rows[code] and name != "RagchatError":  # those with no status never reach a client
             assert str(STATUS[KINDS[name]]) in rows[code], f"{name}({code})"
+    for thing in vars(errors).values():
+        if isinstance(thing, type) and issubclass(thing, errors.RagchatError):
+            assert str(STATUS[thing.kind]) in rows[thing.default_code]
     for status, (code, _) in HTTP_PROBLEMS.items():
         assert str(status) in rows[code]
     for code in ("unsupported_type", "type_mismatch", "empty_file"):

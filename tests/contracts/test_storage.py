@@ -89,8 +89,8 @@ async def test_little_room_is_told_before_anything_is_taken(
 
 async def test_a_full_disk_in_the_middle_is_told_and_leaves_nothing(storage: LocalStorage, tmp_path: Path) -> None:
     async with storage.receive() as incoming:
-        incoming._file.close()  # type: ignore[attr-defined]
-        incoming._file = open("/dev/full", "wb")  # type: ignore[attr-defined]  # noqa: SIM115
+        incoming._file.close()
+        incoming._file = open("/dev/full", "wb")  # noqa: SIM115
         with pytest.raises(StorageFull):
             await incoming.write(b"x" * 1_000_000)
         await incoming.write(b"small enough to wait in the buffer")

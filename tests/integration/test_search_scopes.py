@@ -21,7 +21,8 @@ RARE = 30
 """One in a hundred belongs to the small document."""
 
 
-def vectors(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def vectors(count: int) -> Any:
+    """Unit rows; the same at every call."""
     found = np.random.default_rng(7).normal(size=(count, WIDTH)).astype(np.float32)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 

@@ -22,7 +22,7 @@ def made(value: object) -> str:
 @pytest.mark.parametrize(
     "cursor",
     [
-        "", "x", "%00", "a" * 400, "é", encode_cursor("2027-01-02", "no-id"), 
+        "", "x", "%00", "a" * 400, "é", encode_cursor("2027-01-02", "no-id"),
         encode_cursor("2027-01-02T00:00:00", new_id()),
         made({"a": 1}), made([1, 2]), made(["-5"]), made(["1e3"]), made(["١"]), made(["9" * 30]), made([["1"]]),
     ],
