@@ -58,6 +58,8 @@ async def postgres() -> AsyncIterator[URL]:
 
 
 async def make_database(postgres: URL, name: str) -> str:
+    """An empty database of this test process; test processes share the server."""
+    name = f"{name}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     connection = await asyncpg.connect(host=str(postgres.query["host"]), user="postgres", database="postgres")
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -69,8 +71,7 @@ async def make_database(postgres: URL, name: str) -> str:
 
 @pytest.fixture(scope="session")
 async def database_url(postgres: URL) -> str:
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    return await make_database(postgres, f"test_{worker}")
+    return await make_database(postgres, "test")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.core.errors import StorageFull, Unavailable
+from app.core.errors import NotFound, StorageFull, Unavailable
 from app.core.logging import get_logger
 
 POOL_WAIT_SECONDS = 3.0
@@ -61,8 +61,11 @@ def database_errors() -> Iterator[None]:
     except PoolTimeout as exc:
         raise Unavailable("database_busy", "The database is busy; try again.", retry_after=1) from exc
     except DBAPIError as exc:
-        if getattr(exc.orig, "sqlstate", None) == "53100":
+        state = getattr(exc.orig, "sqlstate", None)
+        if state == "53100":
             raise StorageFull from exc
+        if state == "23503":  # a foreign key: the session or document went while this was being added to it
+            raise NotFound("gone", "What this belongs to has been deleted.") from exc
         if exc.connection_invalidated or isinstance(exc, OperationalError) or _is_disconnect(exc):
             raise _unreachable() from exc
         raise

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from app.core.caller import Caller
-from app.core.errors import Invalid, RagchatError
+from app.core.errors import Invalid, NotFound, RagchatError
 from app.core.logging import get_logger
 from app.db.uow import UowFactory
 from app.languages import detect, get_language
@@ -93,6 +93,8 @@ class ChatService:
             ending, error = "failed", error_fields(said.code, said.detail, question.client_message_id)
         try:
             await writer.finish(draft, ending, error)
+        except NotFound:
+            log.info("turn.session_deleted", turn_id=str(live.turn_id))
         except Exception:
             # Its lease runs out, and whoever sees that first ends it with what was stored.
             log.exception("turn.not_finished", turn_id=str(live.turn_id))

@@ -15,6 +15,7 @@ from app.providers.ports import Finished, Passage
 from app.rag.citations import verify
 from app.schemas.search import Source
 from app.services.live_turns import Event, LiveTurn
+from app.services.sessions import session_not_found
 from app.services.turns import Question, done_fields, make_event
 
 log = get_logger(__name__)
@@ -122,11 +123,14 @@ class TurnWriter:
     async def _store(
         self, uow: UnitOfWork, message_id: UUID, draft: Draft, ending: Ending, citations: list[dict[str, int]]
     ) -> None:
+        seq = await uow.sessions.take_seq(self._live.session_id)
+        if seq is None:
+            raise session_not_found()
         message = {
             "id": message_id,
             "session_id": self._live.session_id,
             "turn_id": self._live.turn_id,
-            "seq": await uow.sessions.take_seq(self._live.session_id),
+            "seq": seq,
             "sender": "assistant",
             "content": draft.content,
             "lang": draft.lang,
