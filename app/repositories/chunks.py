@@ -80,10 +80,10 @@ class ChunkRepository(Repository):
             "vector_weight": search_sql.VECTOR_WEIGHT,
         }
 
-    async def present(self, document_id: UUID, version: int, space_id: int) -> set[int]:
-        """Indexes of the version's chunks that are stored with their vector."""
+    async def present(self, document_id: UUID, version: int, space_id: int) -> dict[int, bytes]:
+        """Index and content hash of the version's chunks that are stored with their vector."""
         statement = (
-            select(Chunk.chunk_index)
+            select(Chunk.chunk_index, Chunk.content_hash)
             .join(ChunkEmbedding, ChunkEmbedding.chunk_id == Chunk.id)
             .where(
                 Chunk.document_id == document_id,
@@ -92,7 +92,7 @@ class ChunkRepository(Repository):
                 self._mine(Chunk),
             )
         )
-        return {*(await self._session.execute(statement)).scalars()}
+        return {index: content_hash for index, content_hash in await self._session.execute(statement)}
 
     async def add(self, rows: Sequence[dict[str, Any]], space_id: int) -> None:
         """Chunks with their vectors. Each row holds the columns of Chunk, and `config`, `indexed`, `embedding`."""

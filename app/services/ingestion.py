@@ -94,9 +94,7 @@ class IngestionService:
         return row
 
     async def _store(self, work: Work, title: str, chunks: Sequence[Chunk]) -> None:
-        async with self._uow(work.caller) as uow:
-            present = await uow.chunks.present(work.document_id, work.version, self._space_id)
-        missing = [chunk for chunk in chunks if chunk.index not in present]
+        missing = await self._missing(work, title, chunks)
         done = len(chunks) - len(missing)
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
@@ -108,6 +106,18 @@ class IngestionService:
                 if await uow.documents.update(work.document_id, work.version, {"progress_done": done}) is None:
                     raise LeaseLost
                 await uow.chunks.add(rows, self._space_id)
+
+    async def _missing(self, work: Work, title: str, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """What an earlier run has not stored. Its chunks count only when they are the same: a newer program may cut
+        differently, and a version must not hold both."""
+        hashes = {chunk.index: content_hash(title, chunk) for chunk in chunks}
+        async with self._uow(work.caller) as uow:
+            await work.lease.hold(uow)
+            present = await uow.chunks.present(work.document_id, work.version, self._space_id)
+            if any(hashes.get(index) != stored for index, stored in present.items()):
+                await uow.chunks.delete_version(work.document_id, work.version)
+                present = {}
+        return [chunk for chunk in chunks if chunk.index not in present]
 
     async def _switch(self, work: Work) -> None:
         """One transaction: the new version is seen, the old one is gone."""
@@ -142,6 +152,10 @@ def embedded_text(title: str, chunk: Chunk) -> str:
     return chunk.text if chunk.text.startswith(above) else f"{above}\n{chunk.text}"
 
 
+def content_hash(title: str, chunk: Chunk) -> bytes:
+    return hashlib.sha256(embedded_text(title, chunk).encode()).digest()
+
+
 def searched_text(title: str, chunk: Chunk) -> str:
     """What full text search sees; longer than what is embedded, for words that stand in the title only."""
     return "\n".join(part for part in (title, chunk.heading, chunk.text) if part)
@@ -158,7 +172,7 @@ def _row(work: Work, title: str, chunk: Chunk, vector: list[float]) -> dict[str,
         "char_end": chunk.char_end,
         "heading": chunk.heading,
         "content": chunk.text,
-        "content_hash": hashlib.sha256(embedded_text(title, chunk).encode()).digest(),
+        "content_hash": content_hash(title, chunk),
         "token_count": chunk.token_count,
         "lang": chunk.lang,
         "config": get_language(chunk.lang).text_search,
