@@ -9,6 +9,7 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.caller import DEFAULT_TENANT, tenant_caller
+from app.core.logging import get_logger
 from app.core.security import development_key
 from app.core.settings import Settings
 from app.db import migrate
@@ -35,6 +36,7 @@ from app.services.turns import TurnService
 DATABASE_WAIT_SECONDS = 30.0
 MIGRATION_WAIT_SECONDS = 60.0
 TURN_WAIT_SECONDS = 5.0
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,16 @@ def _assemble(
             top_k=settings.top_k,
             max_chars=settings.max_message_chars,
         ),
-        health=HealthService(engine, storage, degraded=[]),
+        health=HealthService(engine, storage, degraded=_degraded(space)),
     )
+
+
+def _degraded(space: EmbeddingSpace) -> list[str]:
+    """With another model than the one that the documents were indexed for, search has words only for those."""
+    if space.is_active:
+        return []
+    log.warning("embedding_space.not_active", model=space.model)
+    return ["embedding_space"]
 
 
 def _limits(settings: Settings) -> Limits:

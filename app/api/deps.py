@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from app.core.caller import Caller
@@ -49,6 +49,7 @@ def _digits(value: object) -> object:
 
 
 DIGITS = BeforeValidator(_digits)
+"""Stands after the bounds: OpenAPI shows those only of what is inside."""
 
 
 class Scope:
@@ -64,8 +65,8 @@ class Scope:
 
 
 def get_paging(
-    skip: Annotated[int, DIGITS, Query(ge=0, le=2**31 - 1, description="How many to leave out.")] = 0,
-    limit: Annotated[int, DIGITS, Query(ge=1, le=MAX_LIMIT, description="How many to return.")] = 50,
+    skip: Annotated[int, Field(ge=0, le=2**31 - 1), DIGITS, Query(description="How many to leave out.")] = 0,
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), DIGITS, Query(description="How many to return.")] = 50,
     cursor: Annotated[
         str | None,
         Query(max_length=500, description="`next_cursor` of the page before; stays right while rows come."),

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.routing import Match
 
 from app.api.validation import field_errors
@@ -94,7 +95,7 @@ def allowed_methods(request: Request) -> str:
     )
 
 
-def problem(request: Request, exc: RagchatError, errors: list[ProblemError] | None = None) -> Response:
+def problem(request: HTTPConnection, exc: RagchatError, errors: list[ProblemError] | None = None) -> Response:
     if errors is None and exc.pointer is not None:
         errors = [ProblemError(pointer=exc.pointer, code=exc.code, detail=exc.detail)]
     headers = {}
@@ -106,7 +107,7 @@ def problem(request: Request, exc: RagchatError, errors: list[ProblemError] | No
 
 
 def problem_response(
-    request: Request,
+    request: HTTPConnection,
     status: int,
     code: str,
     detail: str,

@@ -1,11 +1,11 @@
 """multipart/form-data, read strictly: one file, few fields, UTF-8, and to its end."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.core.errors import Invalid
@@ -16,12 +16,22 @@ Items = list[tuple[str, UploadFile | str]]
 
 
 class _Parser(MultiPartParser):
-    """Knows whether the closing boundary came: without it the rest of the form is lost."""
+    """Wants the closing boundary: without it a part of the form is lost in silence."""
 
-    ended = False
+    _ended = False
 
     def on_end(self) -> None:
-        self.ended = True
+        self._ended = True
+
+    async def parse(self) -> FormData:
+        self.stream = self._to_its_end(self.stream)
+        return await super().parse()
+
+    async def _to_its_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for block in stream:
+            yield block
+        if not self._ended:
+            raise MultiPartException("The form ends early.")
 
 
 @contextlib.asynccontextmanager
@@ -38,8 +48,6 @@ async def read_form(request: Request, *, max_field_bytes: int) -> AsyncIterator[
     except MultiPartException as exc:
         raise _malformed() from exc
     try:
-        if not parser.ended:
-            raise _malformed()
         items = form.multi_items()
         if len({name for name, _ in items}) < len(items):
             raise Invalid("duplicate_field", "A form field was sent twice.")

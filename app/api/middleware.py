@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import HTTP_ERROR, HTTP_PROBLEMS, problem_response
@@ -38,14 +38,10 @@ class RequestContext:
         scope["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-        else:
-            await self._http(scope, receive, send, request_id)
+        await self._answer(scope, receive, _Answer(scope, receive, send, request_id))
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         began = time.perf_counter()
-        answer = _Answer(scope, receive, send, request_id)
         try:
             refusal = head_refusal(scope)
             if refusal is None:
@@ -59,7 +55,8 @@ class RequestContext:
             await answer.problem(500, "internal", "Something went wrong on our side.")
         finally:
             milliseconds = round(1000 * (time.perf_counter() - began), 1)
-            log.info("request", method=scope["method"], route=_route(scope), status=answer.status, ms=milliseconds)
+            method = scope.get("method", "WEBSOCKET")
+            log.info("request", method=method, route=_route(scope), status=answer.status, ms=milliseconds)
 
 
 class _Answer:
@@ -77,15 +74,19 @@ class _Answer:
         if message["type"] == "http.response.start" and _is_plain_error(message):
             self._replaced = True
             await self.problem(message["status"], *HTTP_PROBLEMS.get(message["status"], HTTP_ERROR))
+        elif message["type"] == "websocket.close" and not self.status:  # the router's word for an unknown address
+            await self.problem(404, *HTTP_PROBLEMS[404])
         elif not self._replaced:
             await self._pass_on(message)
 
     async def problem(self, status: int, code: str, detail: str) -> None:
-        response = problem_response(Request(self._scope), status, code, detail)
+        response = problem_response(HTTPConnection(self._scope), status, code, detail)
         await response(self._scope, self._receive, self._pass_on)
 
     async def _pass_on(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "websocket.accept":
+            self.status = 101
+        elif message["type"] in {"http.response.start", "websocket.http.response.start"}:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self._request_id

@@ -67,7 +67,12 @@ def run(work: Callable[[], Awaitable[T]], *, refusal: str = "") -> T:
 
 
 async def _cancelled_by_signals(work: Callable[[], Awaitable[T]]) -> T:
-    task = asyncio.current_task()
+    """The first signal only: a second one would break off the tidying up."""
+    task = asyncio.ensure_future(_as_coroutine(work))
     for name in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(name, lambda: task and task.cancel())
+        asyncio.get_running_loop().add_signal_handler(name, lambda: task.cancelling() or task.cancel())
+    return await task
+
+
+async def _as_coroutine(work: Callable[[], Awaitable[T]]) -> T:
     return await work()

@@ -23,7 +23,7 @@ async def _work(settings: Settings) -> None:
     """Until a signal; being told to stop is a good end, so the exit code is 0 then."""
     task = asyncio.create_task(_run(settings))
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(name, lambda: task.cancelling() or task.cancel())
     with contextlib.suppress(asyncio.CancelledError):
         await task
     get_logger(__name__).info("worker.stopped")

@@ -92,7 +92,8 @@ class ChunkRepository(Repository):
                 self._mine(Chunk),
             )
         )
-        return {index: content_hash for index, content_hash in await self._session.execute(statement)}
+        found = await self._session.execute(statement)
+        return {row.chunk_index: row.content_hash for row in found}
 
     async def add(self, rows: Sequence[dict[str, Any]], space_id: int) -> None:
         """Chunks with their vectors. Each row holds the columns of Chunk, and `config`, `indexed`, `embedding`."""

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,8 +32,8 @@ def decode_position(cursor: str) -> tuple[datetime, UUID]:
         moment = datetime.fromisoformat(first)
         if moment.tzinfo is None:
             raise _invalid()
-        return moment, UUID(second)
-    except ValueError as exc:
+        return moment.astimezone(UTC), UUID(second)
+    except (ValueError, OverflowError) as exc:
         raise _invalid() from exc
 
 

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from app.api.errors import HTTP_ERROR, HTTP_PROBLEMS, STATUS
 from app.api.validation import SENTENCES as FIELD_SENTENCES
 from app.core import errors
+from app.core.errors import RagchatError
 from app.readers.errors import _KINDS, SENTENCES
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "errors.md"
 ROW = re.compile(r"^\| `([a-z_]+)` \|([^|]*)\| (.+) \|$", re.MULTILINE)
 WORD = re.compile(r"[a-z]+(?:_[a-z]+)*")
-KINDS = {name: thing.kind for name, thing in vars(errors).items() if hasattr(thing, "kind") and isinstance(thing, type)}
+CLASSES = [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, RagchatError)]
+KINDS = {thing.__name__: thing.kind for thing in CLASSES}
 EDGE = {"Refusal", "problem_response", "problem"}
 OTHERS = {"PydanticCustomError", "_bad", "error_fields"}
 
@@ -90,9 +92,8 @@ def test_the_status_on_the_page_is_the_one_that_is_sent() -> None:
     for name, code in used():
         if name in KINDS and rows[code] and name != "RagchatError":  # those with no status never reach a client
             assert str(STATUS[KINDS[name]]) in rows[code], f"{name}({code})"
-    for thing in vars(errors).values():
-        if isinstance(thing, type) and issubclass(thing, errors.RagchatError):
-            assert str(STATUS[thing.kind]) in rows[thing.default_code]
+    for thing in CLASSES:
+        assert str(STATUS[thing.kind]) in rows[thing.default_code]
     for status, (code, _) in HTTP_PROBLEMS.items():
         assert str(status) in rows[code]
     for code in ("unsupported_type", "type_mismatch", "empty_file"):

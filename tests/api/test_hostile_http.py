@@ -1,13 +1,14 @@
-"""The protocol itself, over plain sockets: lengths, methods, addresses, hosts, sizes, speed (H29, H30, H37, H40-H43, H51)."""
+"""The protocol itself, over plain sockets: lengths, speed, heads, methods, addresses (H29, H30, H37, H40-H43, H51)."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
 
 from app.api import bodies
 from tests.api import test_hostile_tools as tools
-from tests.api.test_hostile_tools import CANARY, check_problem, raw, read_reply, request
+from tests.api.test_hostile_tools import CANARY, check_problem, connection, raw, read_reply, request
 from tests.conftest import Service, Tenant
 
 edge, unharmed = tools.edge, tools.unharmed
@@ -63,19 +64,17 @@ class TestLengths:
 
     @pytest.mark.parametrize("path", [SESSIONS, "/api/v1/search"])
     async def test_endless_chunks_are_refused_while_they_come(self, edge: Tenant, path: str) -> None:
-        host, _, port = edge.service.address.partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(request("POST", path, edge.key, **JSON, Transfer_Encoding="chunked"))
-        answer = asyncio.ensure_future(read_reply(reader))
-        sent = 0
-        while not answer.done() and sent < 64 << 20:
-            writer.write(b"10000\r\n" + b" " * 65_536 + b"\r\n")
-            sent += 65_536
-            await writer.drain()
-            await asyncio.sleep(0)
-        check_problem(await answer, 413, "too_large")
+        async with connection(edge.service.address) as (reader, writer):
+            writer.write(request("POST", path, edge.key, **JSON, Transfer_Encoding="chunked"))
+            answer = asyncio.ensure_future(read_reply(reader))
+            sent = 0
+            while not answer.done() and sent < 64 << 20:
+                writer.write(b"10000\r\n" + b" " * 65_536 + b"\r\n")
+                sent += 65_536
+                await writer.drain()
+                await asyncio.sleep(0)
+            check_problem(await answer, 413, "too_large")
         assert sent < 16 << 20
-        writer.close()
 
     async def test_body_that_nobody_reads_is_not_waited_for(self, edge: Tenant) -> None:
         for method, path, status in (("POST", "/nowhere", 404), ("GET", "/livez", 200), ("DELETE", SESSIONS, 405)):
@@ -86,35 +85,32 @@ class TestLengths:
 class TestSpeed:
     async def test_a_body_that_drips_is_ended(self, edge: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.4)
-        host, _, port = edge.service.address.partition(":")
-        for path, media in ((SESSIONS, "application/json"), ("/api/v1/documents", "multipart/form-data; boundary=x")):
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(request("POST", path, edge.key, Content_Type=media, Content_Length="10"))
-            answer = asyncio.ensure_future(read_reply(reader, linger=1))
-            began = time.perf_counter()
-            while not answer.done() and time.perf_counter() - began < 5:
-                writer.write(b" ")
-                await asyncio.sleep(0.1)
-            problem = await answer
+        form = ("/api/v1/documents", "multipart/form-data; boundary=x", b"--x\r\nX-A: ")
+        for path, media, first in ((SESSIONS, "application/json", b""), form):
+            async with connection(edge.service.address) as (reader, writer):
+                writer.write(request("POST", path, edge.key, Content_Type=media, Content_Length="10000") + first)
+                answer = asyncio.ensure_future(read_reply(reader, linger=1))
+                began = time.perf_counter()
+                while not answer.done() and time.perf_counter() - began < 5:
+                    writer.write(b" ")
+                    await asyncio.sleep(0.05)
+                problem = await answer
             check_problem(problem, 408, "body_timeout")
             assert problem.headers["connection"] == "close"
             assert 0.3 < time.perf_counter() - began < 2
-            writer.close()
 
     async def test_grace_fits_the_promise(self) -> None:
         assert bodies.GRACE_SECONDS <= 30
 
     async def test_others_are_served_meanwhile(self, edge: Tenant) -> None:
-        host, _, port = edge.service.address.partition(":")
-        held = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
-        for _, writer in held:
-            writer.write(b"POST /api/v1/sessions HTTP/1.1\r\nHost: h\r\nX-Slow:")
-        began = time.perf_counter()
-        for _ in range(20):
-            assert (await edge.http.get(SESSIONS)).status_code == 200
-        assert time.perf_counter() - began < 2
-        for _, writer in held:
-            writer.close()
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(200):
+                _, writer = await stack.enter_async_context(connection(edge.service.address))
+                writer.write(b"POST /api/v1/sessions HTTP/1.1\r\nHost: h\r\nX-Slow:")
+            began = time.perf_counter()
+            for _ in range(20):
+                assert (await edge.http.get(SESSIONS)).status_code == 200
+            assert time.perf_counter() - began < 2
 
 
 class TestHeads:
@@ -122,11 +118,12 @@ class TestHeads:
         ("extra", "status", "code"),
         [
             ("X-A: " + "a" * 200_000 + "\r\n", 431, "headers_too_large"),
-            ("".join(f"X-{i}: a\r\n" for i in range(10_000)), 431, "headers_too_large"),
+            ("X-A: b\r\n" * 10_000, 431, "headers_too_large"),
+            ("X-A: b\r\n" * 100, 431, "headers_too_large"),
             ("X-A: " + "a" * 60_000 + "\r\n", 401, "unauthorized"),
             (f"X-A: {CANARY}\r\n" * 90, 401, "unauthorized"),
         ],
-        ids=["long", "many", "long enough", "many enough"],
+        ids=["long", "very many", "many", "long enough", "many enough"],
     )
     async def test_headers(self, service: Service, extra: str, status: int, code: str) -> None:
         data = f"GET {SESSIONS} HTTP/1.1\r\nHost: h\r\n{extra}\r\n".encode()
@@ -159,8 +156,11 @@ class TestHeads:
         reply = await raw(service.address, f"GET /nowhere HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n".encode())
         assert len(check_problem(reply, 404)["request_id"]) == 32
 
-    @pytest.mark.parametrize("line", ["GET /livez HTTP/9.9", "GET /livez", "GET  /livez HTTP/1.1", "get /livez HTTP/1.1",
-                                      "GET /n\xff HTTP/1.1", "GET livez HTTP/1.1", "FOO /livez HTTP/1.1", "\x16\x03\x01\x02"])  # fmt: skip
+    @pytest.mark.parametrize(
+        "line",
+        ["GET /livez HTTP/9.9", "GET /li vez HTTP/1.1", "get /livez HTTP/1.1", "GET /n\xff HTTP/1.1",
+         "GET livez HTTP/1.1", "FOO /livez HTTP/1.1", "\x16\x03\x01\x02", "GET /livez HTTP/1.1\r\nNoColon"],
+    )  # fmt: skip
     async def test_what_is_no_request(self, service: Service, line: str) -> None:
         assert (await raw(service.address, f"{line}\r\nHost: h\r\n\r\n".encode("latin-1"))).status == 400
 

@@ -36,38 +36,40 @@ class Reply(NamedTuple):
         return json.loads(self.body)
 
 
-async def raw(address: str, data: bytes, *, linger: float = 0.0) -> Reply:
-    """Sends bytes as they are. With `linger`, waits so long for more after the first answer."""
+@contextlib.asynccontextmanager
+async def connection(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        async with asyncio.timeout(10):
-            with contextlib.suppress(ConnectionError):
-                writer.write(data)
-                await writer.drain()
-            return await read_reply(reader, head_only=data.startswith(b"HEAD "), linger=linger)
+        yield reader, writer
     finally:
-        writer.close()
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def raw(address: str, data: bytes, *, linger: float = 0.0) -> Reply:
+    """Sends bytes as they are. With `linger`, waits so long for more after the first answer."""
+    async with connection(address) as (reader, writer), asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            writer.write(data)
+            await writer.drain()
+        return await read_reply(reader, head_only=data.startswith(b"HEAD "), linger=linger)
 
 
 async def read_reply(reader: asyncio.StreamReader, *, head_only: bool = False, linger: float = 0.0) -> Reply:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    headers = httpx.Headers([tuple(line.split(": ", 1)) for line in head[1:] if line])  # type: ignore[misc]
-    length = 0 if head_only else int(headers.get("content-length", 0))
-    body = await reader.readexactly(length)
+    headers = httpx.Headers([(name, value) for name, _, value in (line.partition(": ") for line in head[1:]) if name])
+    body = await reader.readexactly(0 if head_only else int(headers.get("content-length", 0)))
     rest = b""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(linger or None):
-            rest = b"".join([block async for block in _blocks(reader)]) if linger else b""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(linger or 0.001):
+            while linger and (block := await reader.read(65_536)):
+                rest += block
     return Reply(int(head[0].split(" ")[1]), headers, body, rest)
 
 
-async def _blocks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while block := await reader.read(65_536):
-        yield block
-
-
-def request(method: str, path: str, key: str | None, body: bytes = b"", **headers: str) -> bytes:
+def request(method: str, path: str, key: str | None, body: bytes = b"", /, **headers: str) -> bytes:
     """HTTP/1.1 by hand; header names with _ for -."""
     lines = [f"{method} {path} HTTP/1.1", "Host: here"]
     lines += [f"X-API-Key: {key}"] if key else []

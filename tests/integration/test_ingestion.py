@@ -42,7 +42,9 @@ async def test_goes_on_where_it_stopped(tenant: Tenant) -> None:
 async def test_starts_over_when_what_is_there_was_cut_differently(tenant: Tenant) -> None:
     document = await tenant.add_text(LONG)
     before = await chunk_rows(tenant, document["id"])
-    other = "UPDATE chunks SET content_hash = decode(repeat('00', 32), 'hex') WHERE document_id = :id AND chunk_index = 1"
+    other = (
+        "UPDATE chunks SET content_hash = decode(repeat('00', 32), 'hex') WHERE document_id = :id AND chunk_index = 1"
+    )
     await run_again(tenant, document["id"], other)
     assert await chunk_rows(tenant, document["id"]) == before
 

@@ -1,19 +1,20 @@
 """Search in small and large scopes: exact and through HNSW, never fewer hits than exist, the right plan."""
 
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import URL, text
 
 from app.core.caller import Caller, tenant_caller
 from app.core.ids import new_id
 from app.repositories import search_sql
 from app.repositories.chunks import ChunkRepository, SearchQuery
-from app.runtime import Runtime
-from tests.conftest import Service, make_tenant
+from app.runtime import Runtime, open_runtime
+from tests.conftest import make_database, make_settings, make_tenant
 
 WIDTH = 384
 CHUNKS = 3000
@@ -65,19 +66,22 @@ class Corpus:
             return await uow.chunks.search(self.query(**values), exact_limit=exact_limit)
 
 
-@pytest.fixture(scope="session")
-async def corpus(service: Service) -> Corpus:
-    caller = tenant_caller(new_id())
-    await make_tenant(service.runtime, caller.tenant_id, str(caller.tenant_id))
-    numbered = [*enumerate(vectors(CHUNKS))]
-    small = await add_document(service.runtime, caller, numbered[:RARE])
-    large = await add_document(service.runtime, caller, numbered[RARE:])
-    async with service.runtime.uow(caller) as uow:
-        space = await uow.spaces.active()
-    async with service.runtime.engine.begin() as connection:
-        await connection.execute(text("ANALYZE chunks, chunk_embeddings, documents"))
-    assert space is not None
-    return Corpus(service.runtime, caller, small, large, space.id)
+@pytest.fixture(scope="module")
+async def corpus(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Corpus]:
+    """In a database of its own: what the planner chooses depends on everything in a table."""
+    url, folder = await make_database(postgres, "test_search"), tmp_path_factory.mktemp("search")
+    async with open_runtime(make_settings(database_url=url, data_dir=folder)) as runtime:
+        caller = tenant_caller(new_id())
+        await make_tenant(runtime, caller.tenant_id, str(caller.tenant_id))
+        numbered = [*enumerate(vectors(CHUNKS))]
+        small = await add_document(runtime, caller, numbered[:RARE])
+        large = await add_document(runtime, caller, numbered[RARE:])
+        async with runtime.uow(caller) as uow:
+            space = await uow.spaces.active()
+        async with runtime.engine.begin() as connection:
+            await connection.execute(text("ANALYZE chunks, chunk_embeddings, documents"))
+        assert space is not None
+        yield Corpus(runtime, caller, small, large, space.id)
 
 
 async def test_index_and_exact_scan_agree(corpus: Corpus) -> None:
@@ -133,8 +137,8 @@ async def test_plan_uses_the_indexes(corpus: Corpus, exact: bool, index: bool) -
     assert "ix_chunks_terms" in plan
 
 
-async def test_another_tenant_sees_nothing(corpus: Corpus, service: Service) -> None:
-    stranger, _ = await service.tenant()
+async def test_another_tenant_sees_nothing(corpus: Corpus) -> None:
+    stranger = tenant_caller(new_id())
     async with corpus.runtime.uow(stranger) as uow:
         for exact_limit in (0, CHUNKS):
             assert await uow.chunks.search(corpus.query(), exact_limit=exact_limit) == ([], True)

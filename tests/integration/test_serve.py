@@ -107,6 +107,7 @@ async def test_a_first_start_that_is_broken_off(here: Place, sign: str, number: 
     assert here.processes() == []
     assert not [*here.folder.glob("data/.postgres-new-*")]
     if number is signal.SIGINT:
+        assert (here.data / "postgres" / "PG_VERSION").exists()  # initdb was let end: the next start need not repeat it
         service = await here.serve()
         assert await service.stop() == 0
 

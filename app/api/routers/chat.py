@@ -4,6 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
 
 from app.api.bodies import JSON_BYTES
 from app.api.deps import DIGITS, CallerDep, ChatCaller, IdPath, RuntimeDep, parse_id
@@ -83,7 +84,7 @@ async def events(
     runtime: RuntimeDep,
     caller: ChatCaller,
     turn_id: IdPath,
-    after: Annotated[int, DIGITS, Query(ge=0, le=2**31 - 1)] = 0,
+    after: Annotated[int, Field(ge=0, le=2**31 - 1), DIGITS, Query()] = 0,
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> EventStream:
     id_ = parse_id(turn_id, turn_not_found())

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 
 from app.api.deps import parse_id
 from app.api.errors import problem
@@ -48,17 +48,13 @@ async def chat(websocket: WebSocket, session_id: str) -> None:
             raise Forbidden
         session = await runtime.sessions.get(caller, parse_id(session_id, session_not_found()))
     except RagchatError as exc:
-        await websocket.send_denial_response(problem(_as_request(websocket), exc))
+        await websocket.send_denial_response(problem(websocket, exc))
         return
     offered = websocket.scope.get("subprotocols", [])
     await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
     socket = Socket(websocket, session.id)
     handler = Handler(runtime, caller, socket, session.id, websocket.app.state.rate_limit)
     await socket.run(asyncio.ensure_future(handler.run()))
-
-
-def _as_request(websocket: WebSocket) -> Request:
-    return Request(dict(websocket.scope) | {"type": "http", "method": "GET"})
 
 
 def _check_origin(connection: HTTPConnection, allowed: frozenset[str]) -> None:
