@@ -136,7 +136,7 @@ FRAMES = [(frame, "bad_frame") for frame in NOT_FRAMES] + [
     ('{"type":"ping\\u0000"}', "unknown_type"), (asking(content=""), "empty_content"),
     (asking(content=" \u200b\u2060\ufe0f "), "empty_content"), (asking(content=CANARY * 1000), "too_long"),
     (json.dumps({"type": "user_message", "content": "😀" * 20_000}, ensure_ascii=False), "too_long"),
-    (asking(document_ids=["8c8f3a3e-5f3c-7cde-9a10-3b1f2c4d5e6f"]), "unknown_document"), 
+    (asking(document_ids=["8c8f3a3e-5f3c-7cde-9a10-3b1f2c4d5e6f"]), "unknown_document"),
     (asking(lang="xx"), "unsupported_language"),
     (about("cancel"), "turn_not_found"), (about("resume"), "turn_not_found"),
 ]  # fmt: skip
