@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import typer
 import uvicorn
 
+from app.api.http_protocol import BoundedHttp
 from app.api.routers.chat_ws import MAX_FRAME_BYTES
 from app.core.security import development_key
 from app.core.settings import Settings
@@ -33,6 +34,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 self._app,
                 lifespan="off",
+                http=BoundedHttp,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -40,7 +42,6 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-                h11_max_incomplete_event_size=64 * 1024,
             )
         )
 

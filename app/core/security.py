@@ -6,6 +6,7 @@ A fast hash is right here: the keys are random, not chosen by people, so there i
 import hashlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 KEY_PREFIX = "rgc_"
@@ -24,16 +25,18 @@ def development_key(data_dir: Path) -> tuple[str, bool]:
     """The key in the data folder, made with mode 0600 when it is not there yet; True when it is new."""
     path = data_dir / "api_key"
     data_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = path.read_text().strip()
-        if key:
-            return key, False
-        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
-    key = new_key()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return key, True
+    if not path.exists():
+        descriptor, name = tempfile.mkstemp(dir=data_dir)  # mode 0600
+        key = new_key()
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(name, path)  # whole or not at all, and only the first of two that start together
+            return key, True
+        except FileExistsError:
+            pass
+        finally:
+            os.unlink(name)
+    return path.read_text().strip(), False

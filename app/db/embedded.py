@@ -25,6 +25,7 @@ from typing import IO
 import asyncpg
 from sqlalchemy import URL
 
+from app.core.background import in_background
 from app.core.errors import Unavailable
 from app.core.logging import get_logger
 
@@ -48,7 +49,7 @@ async def embedded_postgres(folder: Path) -> AsyncIterator[URL]:
     try:
         await asyncio.shield(joining)
         await _ensure_database(str(server.socket_folder))
-        async with _kept_up(server):
+        async with in_background(_keep_up(server)):
             yield URL.create(
                 "postgresql+asyncpg",
                 username="postgres",
@@ -59,17 +60,6 @@ async def embedded_postgres(folder: Path) -> AsyncIterator[URL]:
         with contextlib.suppress(Unavailable, OSError):
             await joining  # a thread goes on when its task is cancelled, and would start a server that nobody stops
         await asyncio.to_thread(server.leave)
-
-
-@contextlib.asynccontextmanager
-async def _kept_up(server: "Server") -> AsyncIterator[None]:
-    task = asyncio.create_task(_keep_up(server))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _keep_up(server: "Server") -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.core.background import in_background
 from app.core.errors import Unavailable
 from app.core.logging import get_logger
 from app.db.engine import driver_connection
@@ -18,13 +19,8 @@ log = get_logger(__name__)
 @contextlib.asynccontextmanager
 async def listening(engine: AsyncEngine, channel: str, wake: Callable[[], None]) -> AsyncIterator[None]:
     """Calls `wake` for every notification on `channel`, and once after each reconnection."""
-    task = asyncio.create_task(_listen(engine, channel, wake))
-    try:
+    async with in_background(_listen(engine, channel, wake)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _listen(engine: AsyncEngine, channel: str, wake: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ def get_language(code: str) -> Language:
     """Invalid(code="unsupported_language") when there is none."""
     language = LANGUAGES.get(code)
     if language is None:
-        raise Invalid("unsupported_language", "This language is not supported.", pointer="lang")
+        raise Invalid("unsupported_language", "This language is not supported.", pointer="/lang")
     return language
 
 

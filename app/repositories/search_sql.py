@@ -94,8 +94,8 @@ scored AS (
     LEFT JOIN chunk_embeddings e ON e.chunk_id = c.id AND e.space_id = {space},
     corpus, best
 )
-SELECT *, CASE WHEN :by_vector AND :by_text THEN :vector_weight * coalesce(cosine, 0) + (1 - :vector_weight) * lexical
-               WHEN :by_vector THEN coalesce(cosine, 0)
+SELECT *, CASE WHEN :by_vector AND :by_text THEN :vector_weight * greatest(cosine, 0) + (1 - :vector_weight) * lexical
+               WHEN :by_vector THEN greatest(cosine, 0)
                ELSE lexical END AS score
 FROM scored ORDER BY score DESC, id LIMIT :top_k
 """

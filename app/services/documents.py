@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from app.core.caller import Caller
-from app.core.errors import Invalid, NotFound, TooLarge
+from app.core.errors import Invalid, NotFound, TooLarge, Unavailable
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import Chunk, Document
@@ -136,9 +136,12 @@ class DocumentService:
 
 @contextlib.asynccontextmanager
 async def _undo_on_error(storage: Storage, key: str) -> AsyncIterator[None]:
+    """Not when it is unknown whether the row was stored: a file too many is better than a row without one."""
     try:
         yield
-    except BaseException:
+    except Unavailable:
+        raise
+    except Exception:
         await storage.delete(key)
         raise
 

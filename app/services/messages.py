@@ -17,7 +17,7 @@ from app.schemas.sessions import SessionOut
 from app.services.sessions import session_not_found
 
 EXPORT_BATCH = 500
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 class MessageService:

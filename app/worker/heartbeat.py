@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from app.core.background import in_background
+
 BEAT_SECONDS = 5.0
 FRESH_SECONDS = 20.0
 
@@ -14,13 +16,10 @@ FRESH_SECONDS = 20.0
 async def beating(data_dir: Path) -> AsyncIterator[None]:
     """The file goes with the last beat, so that a worker that was stopped does not look alive."""
     path = data_dir / "worker.alive"
-    task = asyncio.create_task(_beat(path))
     try:
-        yield
+        async with in_background(_beat(path)):
+            yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
         path.unlink(missing_ok=True)
 
 

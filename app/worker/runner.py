@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from app.core.background import in_background
 from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.errors import RagchatError
 from app.core.ids import new_id
@@ -76,7 +77,7 @@ class Worker:
         """The top of a job's task."""
         log.info("job.started", job_id=str(job.id), kind=job.kind, attempt=job.attempts)
         try:
-            async with self._leased(job):
+            async with in_background(self._renew(job)):
                 await task_of(job).run(self._runtime, job)
             await self._complete(job)
         except LeaseLost:
@@ -91,16 +92,6 @@ class Worker:
         except Exception as exc:
             log.exception("job.failed", job_id=str(job.id), kind=job.kind, attempt=job.attempts)
             await self._retry(job, exc.code if isinstance(exc, RagchatError) else "internal")
-
-    @contextlib.asynccontextmanager
-    async def _leased(self, job: Job) -> AsyncIterator[None]:
-        renewing = asyncio.create_task(self._renew(job))
-        try:
-            yield
-        finally:
-            renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewing
 
     async def _renew(self, job: Job) -> None:
         while True:
@@ -168,10 +159,5 @@ def _database_may_be_down(job: Job) -> Iterator[None]:
 async def running_worker(runtime: Runtime, *, concurrency: int) -> AsyncIterator[Worker]:
     """A worker in the background while the block lasts."""
     worker = Worker(runtime, concurrency=concurrency)
-    task = asyncio.create_task(worker.run())
-    try:
+    async with in_background(worker.run()):
         yield worker
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -120,7 +120,7 @@ async def test_both_scores_are_known_for_every_hit(corpus: Corpus) -> None:
     rows, _ = await corpus.search(CHUNKS)
     for row in rows:
         weight = search_sql.VECTOR_WEIGHT
-        assert row["score"] == pytest.approx(weight * row["cosine"] + (1 - weight) * row["lexical"])
+        assert row["score"] == pytest.approx(weight * max(row["cosine"], 0) + (1 - weight) * row["lexical"])
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
 
 

@@ -96,7 +96,7 @@ async def two_stops(service: Child, at: Place) -> int:
 
 
 @pytest.mark.parametrize(
-    ("sign", "number"), [(".postgres-start.lock", signal.SIGTERM), (".postgres-new-*/PG_VERSION", signal.SIGINT)]
+    ("sign", "number"), [(".postgres-start.lock", signal.SIGTERM), (".postgres-new-*/base/1/PG_VERSION", signal.SIGINT)]
 )
 async def test_a_first_start_that_is_broken_off(here: Place, sign: str, number: signal.Signals) -> None:
     service = await here.start("serve")

@@ -27,3 +27,21 @@ def test_one_json_object_a_line_with_the_request_id(capsys: pytest.CaptureFixtur
     data = json.loads(line)
     assert (data["event"], data["count"], data["request_id"], data["level"]) == ("thing.done", 3, "r-1", "info")
     assert data["timestamp"].endswith("Z")
+
+
+@pytest.mark.usefixtures("restored")
+def test_an_exception_is_told_by_type_and_place_and_not_by_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    for style in ("json", "pretty"):
+        configure_logging("INFO", style)
+        try:
+            try:
+                int("canary-1")
+            except ValueError as exc:
+                raise RuntimeError("canary-2") from exc
+        except RuntimeError:
+            get_logger("test").exception("thing.failed")
+            logging.getLogger("other").exception("it broke")
+        printed = capsys.readouterr().err
+        assert printed.count("RuntimeError") == printed.count("ValueError") == 2
+        assert "test_logging.py" in printed
+        assert "canary" not in printed
