@@ -28,6 +28,7 @@ async def rows(engine: AsyncEngine, sql: str) -> list[tuple[str, ...]]:
 TABLES = """
 SELECT c.relname, obj_description(c.oid) FROM pg_class c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'alembic_version'
+ORDER BY 1
 """
 FOREIGN_KEYS_WITHOUT_INDEX = """
 SELECT conrelid::regclass::text, conname FROM pg_constraint k
