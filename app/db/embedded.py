@@ -169,6 +169,8 @@ class Server:
 
     def _prepare(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid not in {os.geteuid(), self._account.pw_uid if self._account else os.geteuid()}:
+            raise _failed("The embedded PostgreSQL did not start: its folder belongs to somebody else.")
         if self._account is not None:
             os.chown(folder, self._account.pw_uid, self._account.pw_gid)
             for place in (folder, self._programs):

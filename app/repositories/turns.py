@@ -62,6 +62,11 @@ class TurnRepository(Repository):
         statement = statement.limit(limit).with_for_update(skip_locked=True)
         return [*(await self._session.execute(statement)).scalars()]
 
+    async def tenants_with_expired(self) -> list[UUID]:
+        """Of all tenants: for the worker, which looks after everybody's turns."""
+        statement = select(Turn.tenant_id).where(Turn.status == "running", Turn.lease_until <= func.now()).distinct()
+        return [*(await self._session.execute(statement)).scalars()]
+
     async def renew(self, turn_id: UUID) -> bool:
         """Whether somebody has asked for the turn to stop."""
         statement = (

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from app.core.caller import Caller
+from app.core.caller import Caller, tenant_caller
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
@@ -154,13 +154,18 @@ class TurnService:
                 return
             await asyncio.sleep(FOLLOW_POLL_SECONDS)
 
-    async def interrupt_expired(self, caller: Caller) -> int:
-        """Ends the tenant's turns whose process is gone; how many there were."""
-        async with self._uow(caller) as uow:
-            dead = await uow.turns.expired()
-            for turn in dead:
-                await interrupt(uow, turn)
-        return len(dead)
+    async def interrupt_expired(self, system: Caller) -> int:
+        """Ends every tenant's turns whose process is gone; how many there were."""
+        async with self._uow(system) as uow:
+            tenants = await uow.turns.tenants_with_expired()
+        count = 0
+        for tenant_id in tenants:
+            async with self._uow(tenant_caller(tenant_id)) as uow:
+                dead = await uow.turns.expired()
+                for turn in dead:
+                    await interrupt(uow, turn)
+            count += len(dead)
+        return count
 
 
 def _options(question: Question) -> dict[str, Any]:
