@@ -40,9 +40,10 @@ list main mention mean name need offer part point provid regard relat say show s
 """
 _ASKING = frozenset(_ASKING_STEMS.split())
 """Stems of words that say how to answer rather than what about: they count half."""
+_HOW_MUCH = re.compile(r"\bhow (?:much|many|long|often|old|far|large|big|high|tall)\b", re.IGNORECASE)
+"""The answer to "how often" is a number or an interval; it need not hold the word "often"."""
 _QUANTITY = re.compile(
-    r"\bhow (?:much|many|long|often|old|far|large|big|high|tall)\b"
-    r"|\bwhat (?:percentage|amount|number|time|date|year)\b|\bwhen\b|कितन|कब|ఎంత|ఎన్ని|ఎప్పుడు",
+    _HOW_MUCH.pattern + r"|\bwhat (?:percentage|amount|number|time|date|year)\b|\bwhen\b|कितन|कब|ఎంత|ఎన్ని|ఎప్పుడు",
     re.IGNORECASE,
 )
 
@@ -124,7 +125,7 @@ def _question_weights(question: str, candidates: Sequence[_Sentence], lang: str)
     count = Counter(term for item in candidates for term in item.all_terms)
     return {
         term: math.log(1 + len(candidates) / (1 + count[term])) * (0.5 if term in _ASKING else 1.0)
-        for term in content_terms(question, lang)
+        for term in content_terms(_HOW_MUCH.sub(" ", question), lang)
     }
 
 

@@ -193,3 +193,9 @@ def test_questions_of_another_place_are_refused_and_those_of_the_page_are_answer
     assert answered >= 0.85 * len(queries)
     assert holds >= 0.8 * len(queries)
     assert refused >= 0.85 * len(queries)
+
+
+def test_the_words_that_ask_for_a_number_need_not_be_in_the_answer():
+    reviews = [Source(1, "Every manager reviews the wages in April and October.")]
+    assert answer("How often are wages examined?", reviews, "en").found
+    assert not answer("Are wages examined by the treasury?", reviews, "en").found
