@@ -16,6 +16,7 @@ from uuid import UUID
 
 from fastapi import WebSocket, WebSocketDisconnect
 
+from app.core.errors import RagchatError
 from app.core.logging import get_logger
 
 QUEUE_FRAMES = 256
@@ -85,8 +86,18 @@ class Socket:
         task.add_done_callback(self._followers.discard)
 
     async def _pass_on(self, events: AsyncIterator[dict[str, Any]]) -> None:
-        async for event in events:
-            await self._queue.put(event)
+        seen = False
+        try:
+            async for event in events:
+                seen = True
+                await self._queue.put(event)
+        except RagchatError as exc:
+            log.warning("socket.follow_ended", code=exc.code)
+            fields = {"retryable": True, "retry_after_ms": None, "reply_to": None}
+            await self.send("error", code=exc.code, message=exc.detail, **fields)
+            return
+        if not seen:  # resumed behind the last event
+            await self.send("system", content="", code="up_to_date")
 
     async def frames(self) -> AsyncIterator[str]:
         """Text frames until the client leaves."""

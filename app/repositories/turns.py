@@ -14,6 +14,20 @@ LEASE_SECONDS = 30
 _LEASE = func.now() + text(f"interval '{LEASE_SECONDS} seconds'")
 
 
+FORGET_DOCUMENT = text("""
+UPDATE turn_events SET data = jsonb_set(data, '{docs}', (
+    SELECT jsonb_agg(CASE WHEN doc->>'document_id' = :document THEN doc || '{"text": null}' ELSE doc END ORDER BY place)
+    FROM jsonb_array_elements(data->'docs') WITH ORDINALITY AS listed(doc, place)
+))
+WHERE tenant_id = :tenant
+  AND data->'docs' @> jsonb_build_array(jsonb_build_object('document_id', CAST(:document AS text)))
+  AND turn_id IN (
+    SELECT m.turn_id FROM message_sources s JOIN messages m ON m.id = s.message_id
+    WHERE s.document_id = CAST(:document AS uuid) AND s.tenant_id = :tenant
+)
+""")
+
+
 class TurnRepository(Repository):
     def _owned(self) -> ColumnElement[bool]:
         condition = self._mine(Turn)
@@ -106,6 +120,11 @@ class TurnRepository(Repository):
             for seq, type_, data in events
         ]
         await self._session.execute(insert(TurnEvent), rows)
+
+    async def forget_document(self, document_id: UUID) -> None:
+        """Events keep the id and title of a deleted document, and lose its text."""
+        values = {"tenant": self._caller.tenant_id, "document": str(document_id)}
+        await self._session.execute(FORGET_DOCUMENT, values)
 
     async def events(self, turn_id: UUID, after: int = 0) -> list[TurnEvent]:
         statement = (

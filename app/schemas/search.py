@@ -29,7 +29,7 @@ class Source(Response):
 
 
 class SearchFilters(Request):
-    document_ids: list[Id] | None = Field(None, min_length=1, max_length=100)
+    document_ids: list[Id] | None = Field(None, max_length=100)
     collection: Annotated[Text, Field(max_length=255)] | None = None
     lang: Lang | None = None
 

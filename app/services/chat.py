@@ -95,6 +95,7 @@ class ChatService:
             await writer.finish(draft, ending, error)
         except NotFound:
             log.info("turn.session_deleted", turn_id=str(live.turn_id))
+            live.publish(writer.session_deleted())
         except Exception:
             # Its lease runs out, and whoever sees that first ends it with what was stored.
             log.exception("turn.not_finished", turn_id=str(live.turn_id))

@@ -130,6 +130,7 @@ class DocumentService:
             key = await uow.documents.delete(document_id)
             if key is None:
                 raise document_not_found()
+            await uow.turns.forget_document(document_id)
             await uow.messages.forget_document(document_id)
             await _delete_file(uow, key)
 

@@ -61,8 +61,8 @@ class RetrievalService:
         """Best first. NotFound(code="unknown_document") when a filter names a document that is not the caller's."""
         filters = filters or SearchFilters()
         began = time.perf_counter()
-        language = lang if lang in LANGUAGES else detect(question)
-        if mode != "text" and not self._covers(detect(question)):
+        language = detect(question, default=lang if lang in LANGUAGES else "en")
+        if mode != "text" and not self._covers(language):
             mode = "text"
         vector = None if mode == "text" else await self._embedder.embed_query(question)
         embedded = time.perf_counter()
@@ -74,14 +74,14 @@ class RetrievalService:
             top_k=top_k,
             embedding=None if vector is None else vector.tolist(),
             by_text=mode != "vector",
-            document_ids=filters.document_ids,
+            document_ids=filters.document_ids or None,
             collection=filters.collection,
             lang=filters.lang,
         )
         async with self._uow(caller) as uow:
-            if filters.document_ids is not None:
+            if filters.document_ids:
                 known = await uow.documents.known(filters.document_ids)
-                require_known(filters.document_ids, known)
+                require_known(filters.document_ids, known, pointer="/filters/document_ids")
             rows, exact = await uow.chunks.search(query, exact_limit=self._exact_limit)
         ended = time.perf_counter()
         timing = {"embedding_ms": _milliseconds(began, embedded), "search_ms": _milliseconds(embedded, ended)}
@@ -94,9 +94,9 @@ class RetrievalService:
         return language in self._space.languages or "*" in self._space.languages
 
 
-def require_known(asked: list[UUID], known: set[UUID]) -> None:
+def require_known(asked: list[UUID], known: set[UUID], *, pointer: str = "/document_ids") -> None:
     if set(asked) - known:
-        raise NotFound("unknown_document", "One of the documents does not exist.", pointer="/document_ids")
+        raise NotFound("unknown_document", "One of the documents does not exist.", pointer=pointer)
 
 
 def _source(n: int, row: dict[str, Any]) -> Source:

@@ -16,7 +16,7 @@ from app.rag.citations import verify
 from app.schemas.search import Source
 from app.services.live_turns import Event, LiveTurn
 from app.services.sessions import session_not_found
-from app.services.turns import Question, done_fields, make_event
+from app.services.turns import Question, done_fields, error_fields, make_event
 
 log = get_logger(__name__)
 Ending = Literal["completed", "cancelled", "failed"]
@@ -119,6 +119,12 @@ class TurnWriter:
             items.append((self._question.final_type, _final_fields(message_id, draft)))
         done = done_fields(ending, draft.finish_reason, message_id, usage=draft.usage, timing=draft.timing)
         return [*items, ("done", done)]
+
+    def session_deleted(self) -> list[Event]:
+        """For followers only: there is nothing left to store it under."""
+        said = session_not_found()
+        error = error_fields(said.code, said.detail, self._question.client_message_id, retryable=False)
+        return self._events([("error", error), ("done", done_fields("failed", "error", None))])
 
     async def _store(
         self, uow: UnitOfWork, message_id: UUID, draft: Draft, ending: Ending, citations: list[dict[str, int]]

@@ -285,3 +285,27 @@ class TestWebSocket:
         url = f"ws://{asking.service.address}/chat/{await asking.session()}"
         async with websockets.connect(url, subprotocols=["ragchat.v1", f"bearer.{asking.key}"]) as socket:  # type: ignore[list-item]
             assert socket.subprotocol == "ragchat.v1"
+
+
+class TestLanguages:
+    async def test_the_answers_language_does_not_change_what_is_found(self, asking: Tenant) -> None:
+        session = await asking.session()
+        for lang in ("en", "te", "hi"):
+            body = {"message": QUESTION, "lang": lang}
+            answer = (await asking.http.post(f"/api/v1/sessions/{session}/chat", json=body)).json()
+            assert "12 days" in answer["content"], lang
+
+    async def test_an_empty_list_of_documents_is_no_filter(self, asking: Tenant) -> None:
+        body = {"query": QUESTION, "filters": {"document_ids": []}}
+        assert (await asking.http.post("/api/v1/search", json=body)).json()["items"]
+
+
+async def test_resuming_behind_the_end_is_answered(asking: Tenant) -> None:
+    session = await asking.session()
+    async for client in connect(asking, session):
+        await client.send(type="user_message", content=QUESTION)
+        done = (await client.until("done"))[-1]
+        await client.send(type="resume", turn_id=done["turn_id"], after=done["seq"])
+        told = await client.receive()
+        assert (told["type"], told["code"], told["seq"]) == ("system", "up_to_date", 0)
+        break

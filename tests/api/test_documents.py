@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,10 @@ class TestDelete:
         await tenant.http.delete(f"{DOCUMENTS}/{document['id']}")
         answer = (await tenant.http.get(f"/api/v1/sessions/{session}/messages")).json()["items"][1]
         assert [(s["title"], s["text"]) for s in answer["sources"]] == [("Birds", None)]
+        events = (await tenant.http.get(f"/api/v1/turns/{answer['turn_id']}/events")).text
+        listed = [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: ")]
+        docs = [doc for event in listed for doc in event.get("docs", [])]
+        assert [(doc["title"], doc["text"]) for doc in docs] == [("Birds", None)] * 2
 
     async def test_during_processing_it_never_comes_back(self, tenant: Tenant) -> None:
         ids = []

@@ -183,9 +183,15 @@ async def test_a_session_deleted_under_its_turn(tenant: Tenant) -> None:
     process = Process(tenant, ScriptedModel(1000, 0.01))
     session = await tenant.session()
     turn_id = await process.ask(session)
+    live = process.live.all()[0]
     await process.until_delta(turn_id)
     await tenant.http.delete(f"/api/v1/sessions/{session}")
     async with asyncio.timeout(5):
+        told = [event async for event in live.follow()]
         await asyncio.gather(*process.chat._tasks)
+    assert [(event["type"], event.get("code")) for event in told[-2:]] == [
+        ("error", "session_not_found"),
+        ("done", None),
+    ]
     with pytest.raises(RagchatError):
         await process.follow(turn_id)

@@ -56,6 +56,8 @@ async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnsw
         message = await runtime.messages.get(caller, turn.assistant_message_id)
         if message is not None:
             return ChatAnswer.model_validate(message.model_dump())
+    if turn.status != "failed" or (error is not None and error["code"] == "session_not_found"):
+        raise session_not_found()  # deleted while the answer was on its way
     if error is not None and error["code"] != "internal":
         raise Unavailable(error["code"], error["message"])
     raise RagchatError

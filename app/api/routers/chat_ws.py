@@ -64,7 +64,10 @@ def _check_origin(connection: HTTPConnection, allowed: frozenset[str]) -> None:
         return
     host = connection.headers.get("host", "")
     if origin not in allowed and origin not in {f"http://{host}", f"https://{host}"}:
-        raise Forbidden("origin_not_allowed", "Pages of this origin may not open a socket here.")
+        raise Forbidden(
+            "origin_not_allowed",
+            "Pages of this origin may not open a socket here; the operator allows it with ALLOWED_ORIGINS.",
+        )
 
 
 def _with_subprotocol_key(websocket: WebSocket) -> Headers:
