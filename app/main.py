@@ -46,6 +46,8 @@ def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Fas
     app.state.rate_limit = RateLimit(settings.requests_per_minute)
     for router in ROUTERS:
         app.include_router(router)
+    # The routers have taken the limit over; the application's own would answer in plain text, outside of middleware.
+    app.max_body_size = None
     mount_docs(app)
     describe(app)
     add_error_handlers(app)

@@ -12,12 +12,17 @@ class ScriptedModel:
     name = "scripted"
     is_llm = True
 
-    def __init__(self, count: int, pause: float, *, error: Exception | None = None, prefix: str = "") -> None:
+    def __init__(
+        self, count: int, pause: float, *, error: Exception | None = None, prefix: str = "", pause_first: bool = False
+    ) -> None:
         self._count, self._pause, self._error, self._prefix = count, pause, error, prefix
+        self._pause_first = pause_first
         self.requests: list[Generation] = []
 
     async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
         self.requests.append(request)
+        if self._pause_first:
+            await asyncio.sleep(30)
         yield Delta(self._prefix)
         for number in range(self._count):
             yield Delta(f"w{number} ")

@@ -55,8 +55,6 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RagchatError, on_ragchat_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
-    # Its routers have taken the limit over. The app's own answers in plain text, from outside of every middleware.
-    app.max_body_size = None
 
 
 async def on_ragchat_error(request: Request, exc: Exception) -> Response:

@@ -97,12 +97,11 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a language model is asked. `history` is (sender, content), oldest first."""
+    """What a language model is asked."""
 
     question: str
     passages: Sequence[Passage]
     lang: str
-    history: Sequence[tuple[str, str]] = ()
     least_score: float = 0.0
     """Passages that all score below this do not hold an answer; 0 where scores say nothing about that."""
 

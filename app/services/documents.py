@@ -1,13 +1,12 @@
 """Documents: accepted, listed, read back, deleted. How they are indexed is in ingestion.py."""
 
-import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from app.core.caller import Caller
-from app.core.errors import Invalid, NotFound, TooLarge, Unavailable
+from app.core.errors import Invalid, Kind, NotFound, RagchatError, TooLarge
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import Chunk, Document
@@ -60,8 +59,13 @@ class DocumentService:
             key = f"{caller.tenant_id}/{new_id()}"
             await incoming.commit(key)
             values = _values(upload, filename=filename, kind=kind, sha256=sha256, size=incoming.size, key=key)
-            async with _undo_on_error(self._storage, key):
+            try:
                 return await self._save(caller, upload.fields, values)
+            except RagchatError as exc:
+                # When it is unknown whether the row was stored, a file too many is better than a row without one.
+                if exc.kind is not Kind.UNAVAILABLE:
+                    await self._storage.delete(key)
+                raise
 
     async def _fill(self, incoming: Incoming, blocks: AsyncIterable[bytes]) -> None:
         async for block in blocks:
@@ -133,18 +137,6 @@ class DocumentService:
             await uow.turns.forget_document(document_id)
             await uow.messages.forget_document(document_id)
             await _delete_file(uow, key)
-
-
-@contextlib.asynccontextmanager
-async def _undo_on_error(storage: Storage, key: str) -> AsyncIterator[None]:
-    """Not when it is unknown whether the row was stored: a file too many is better than a row without one."""
-    try:
-        yield
-    except Unavailable:
-        raise
-    except Exception:
-        await storage.delete(key)
-        raise
 
 
 async def _find(uow: UnitOfWork, fields: DocumentFields, sha256: bytes) -> Document | None:

@@ -195,3 +195,16 @@ async def test_a_session_deleted_under_its_turn(tenant: Tenant) -> None:
     ]
     with pytest.raises(RagchatError):
         await process.follow(turn_id)
+
+
+async def test_over_rest_a_turn_cancelled_before_its_first_word_is_a_conflict(tenant: Tenant) -> None:
+    """Not "session not found": the session is there, only the answer is not."""
+    process = Process(tenant, ScriptedModel(1000, 0.05, pause_first=True))
+    session = await tenant.session()
+    turn_id = await process.ask(session, client_message_id="c-1")
+    body = {"message": "tell me", "client_message_id": "c-1"}
+    waiting = asyncio.create_task(tenant.http.post(f"/api/v1/sessions/{session}/chat", json=body))
+    await asyncio.sleep(0.2)
+    await process.turns.cancel(tenant.caller, turn_id)
+    response = await waiting
+    assert (response.status_code, response.json()["code"]) == (409, "turn_cancelled")

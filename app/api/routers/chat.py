@@ -11,7 +11,7 @@ from app.api.deps import DIGITS, CallerDep, ChatCaller, IdPath, RuntimeDep, pars
 from app.api.guard import GuardedRoute
 from app.api.streams import EventStream
 from app.core.caller import Caller
-from app.core.errors import Invalid, RagchatError, Unavailable
+from app.core.errors import Conflict, Invalid, RagchatError, Unavailable
 from app.runtime import Runtime
 from app.schemas.chat import ChatAnswer, ChatRequest, TurnOut, TurnTrace
 from app.schemas.events import protocol_schema
@@ -54,10 +54,11 @@ async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnsw
     turn = await runtime.turns.get(caller, turn_id)
     if turn.assistant_message_id is not None:
         message = await runtime.messages.get(caller, turn.assistant_message_id)
-        if message is not None:
-            return ChatAnswer.model_validate(message.model_dump())
-    if turn.status != "failed" or (error is not None and error["code"] == "session_not_found"):
-        raise session_not_found()  # deleted while the answer was on its way
+        if message is None:
+            raise session_not_found()  # deleted while the answer was on its way
+        return ChatAnswer.model_validate(message.model_dump())
+    if turn.status == "cancelled":
+        raise Conflict("turn_cancelled", "The turn was cancelled before it said anything.")
     if error is not None and error["code"] != "internal":
         raise Unavailable(error["code"], error["message"])
     raise RagchatError
