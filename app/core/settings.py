@@ -44,6 +44,13 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="`postgresql://...` or `postgresql+asyncpg://...`. Empty starts the embedded PostgreSQL.",
     )
+    s3_bucket: str = Field(
+        "",
+        description="Keep uploaded files in this S3 bucket instead of DATA_DIR. Credentials: as the AWS CLI finds them.",
+    )
+    s3_prefix: str = Field("", description="In front of every key, e.g. `ragchat/`.")
+    s3_endpoint_url: str = Field("", description="An S3-compatible server instead of AWS.")
+    aws_region: str = Field("", description="Empty: as the AWS CLI finds it.")
     api_key: SecretStr = Field(
         SecretStr(""),
         description="The key that clients send as `X-API-Key`. In development an empty one is made on first start.",
@@ -71,6 +78,11 @@ class Settings(BaseSettings):
     parser_timeout_seconds: int = Field(60, ge=1, description="A document that takes longer to read fails.")
     parser_memory_mb: int = Field(2048, ge=256, description="Memory limit of the process that reads a document.")
     max_message_chars: int = Field(8000, ge=1, le=65536, description="Longest question, in characters.")
+    webhook_allowed_hosts: str = Field(
+        "",
+        description="Comma-separated hosts or networks on private addresses that webhooks may call, e.g. `10.0.8.0/24`. "
+        "Others on private networks are refused.",
+    )
     sentence_transformer_model: str = Field(
         "all-MiniLM-L6-v2",
         description="Embedding model. Any other than the default needs `make embeddings`.",

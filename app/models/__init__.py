@@ -3,13 +3,14 @@
 from app.models.api_keys import ApiKey
 from app.models.base import Base
 from app.models.chunks import Chunk, ChunkEmbedding
-from app.models.documents import Document
+from app.models.documents import Document, DocumentVersion
 from app.models.jobs import Job
 from app.models.messages import Message, MessageSource
 from app.models.sessions import ChatSession
 from app.models.spaces import EmbeddingSpace
 from app.models.tenants import Tenant
 from app.models.turns import Turn, TurnEvent
+from app.models.webhooks import Webhook
 
 __all__ = [
     "ApiKey",
@@ -18,6 +19,7 @@ __all__ = [
     "Chunk",
     "ChunkEmbedding",
     "Document",
+    "DocumentVersion",
     "EmbeddingSpace",
     "Job",
     "Message",
@@ -25,4 +27,5 @@ __all__ = [
     "Tenant",
     "Turn",
     "TurnEvent",
+    "Webhook",
 ]

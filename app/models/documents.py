@@ -1,7 +1,8 @@
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, Integer, LargeBinary, Text, func, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +34,7 @@ class Document(HasId, HasTenant, HasCreatedAt, Base):
             postgresql_nulls_not_distinct=True,
             postgresql_where=text("external_id IS NOT NULL"),
         ),
+        Index("ix_documents_storage_key", "storage_key"),
         Index("ix_documents_newest", "tenant_id", text("created_at DESC"), text("id DESC")),
         CheckConstraint("status IN ('queued', 'reading', 'chunking', 'embedding', 'ready', 'failed')", name="status"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256_length"),
@@ -42,7 +44,7 @@ class Document(HasId, HasTenant, HasCreatedAt, Base):
     owner_id: Mapped[str | None] = mapped_column(Text, comment="Null: for everybody in the tenant")
     title: Mapped[str] = mapped_column(Text)
     filename: Mapped[str] = mapped_column(Text, comment="For display and download; never a path on our side")
-    kind: Mapped[str] = mapped_column(Text, comment="pdf, docx, doc, txt, md, html: judged by content")
+    kind: Mapped[str] = mapped_column(Text, comment="A name in app/readers, judged by content")
     sha256: Mapped[bytes] = mapped_column(LargeBinary, comment="Of the current version's bytes")
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     storage_key: Mapped[str] = mapped_column(Text, comment="Made by the service")
@@ -66,3 +68,20 @@ class Document(HasId, HasTenant, HasCreatedAt, Base):
     term_count: Mapped[int | None] = mapped_column(BigInteger, comment="Words of the indexed version, for BM25")
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     indexed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class DocumentVersion(HasTenant, HasCreatedAt, Base):
+    __tablename__ = "document_versions"
+    __table_args__ = (
+        Index("ix_document_versions_tenant_id", "tenant_id"),
+        Index("ix_document_versions_storage_key", "storage_key"),
+        {"comment": "Superseded versions, kept while an answer cites them"},
+    )
+
+    document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    filename: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    storage_key: Mapped[str] = mapped_column(Text, comment="Several versions may share one file")

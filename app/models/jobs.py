@@ -21,6 +21,7 @@ class Job(HasId, HasTenant, HasCreatedAt, Base):
             postgresql_where=text("state IN ('queued', 'running')"),
         ),
         Index("ix_jobs_tenant_id", "tenant_id"),
+        Index("ix_jobs_finished", "finished_at", postgresql_where=text("state = 'done'")),
         CheckConstraint("state IN ('queued', 'running', 'done', 'dead')", name="state"),
         {"comment": "Background work; a row is written in the transaction that made it necessary"},
     )

@@ -1,5 +1,7 @@
-from sqlalchemy import Boolean, Identity, Index, Integer, SmallInteger, Text, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from datetime import datetime
+
+from sqlalchemy import Boolean, DateTime, Identity, Integer, SmallInteger, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, HasCreatedAt
@@ -8,7 +10,14 @@ from app.models.base import Base, HasCreatedAt
 class EmbeddingSpace(HasCreatedAt, Base):
     __tablename__ = "embedding_spaces"
     __table_args__ = (
-        Index("uq_embedding_spaces_one_active", "is_active", unique=True, postgresql_where=text("is_active")),
+        # A unique index is checked row by row; this is checked after the statement, so that one UPDATE can switch.
+        ExcludeConstraint(
+            ("is_active", "="),
+            name="ex_embedding_spaces_one_active",
+            where=text("is_active"),
+            using="btree",
+            deferrable=True,
+        ),
         {"comment": "An embedding model, its width and the languages it knows; vectors belong to one"},
     )
 
@@ -17,3 +26,9 @@ class EmbeddingSpace(HasCreatedAt, Base):
     dimensions: Mapped[int] = mapped_column(Integer)
     languages: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="ISO 639-1; * stands for all")
     is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("false"), comment="The one that search uses")
+    activated_at: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True), comment="When search last began to use it; null: never"
+    )
+    is_dropping: Mapped[bool] = mapped_column(
+        Boolean, server_default=text("false"), comment="Nothing is added any more"
+    )

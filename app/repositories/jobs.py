@@ -17,6 +17,7 @@ from app.repositories.base import Repository
 
 CHANNEL = "ragchat_jobs"
 LEASE_SECONDS = 15
+MAX_ATTEMPTS = 5
 BACKOFF_BASE_SECONDS = 1.0
 BACKOFF_LIMIT_SECONDS = 300.0
 
@@ -55,7 +56,14 @@ WHERE id = :id AND state = 'running' AND lease_until < now() AND attempts >= max
 
 class JobRepository(Repository):
     async def enqueue(
-        self, kind: str, payload: dict[str, Any], *, dedupe_key: str | None = None, priority: int = 100
+        self,
+        kind: str,
+        payload: dict[str, Any],
+        *,
+        dedupe_key: str | None = None,
+        priority: int = 100,
+        max_attempts: int = MAX_ATTEMPTS,
+        delay_seconds: float = 0.0,
     ) -> UUID | None:
         """In the caller's transaction. None when a live job has the same dedupe key."""
         statement = (
@@ -67,6 +75,8 @@ class JobRepository(Repository):
                 payload=payload,
                 dedupe_key=dedupe_key,
                 priority=priority,
+                max_attempts=max_attempts,
+                run_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, delay_seconds),
             )
             .on_conflict_do_nothing()
             .returning(Job.id)
@@ -100,9 +110,10 @@ class JobRepository(Repository):
         return found.scalar_one_or_none() is not None
 
     async def holds_lease(self, job_id: UUID, token: UUID) -> bool:
-        """Locks the job's row, so that nobody takes it before this transaction's writes are in."""
+        """Locks the job's row, so that nobody takes it before this transaction's writes are in. A shared lock: the
+        holder's own transactions may overlap."""
         statement = select(Job.id).where(Job.id == job_id, Job.lease_token == token, Job.state == "running")
-        return (await self._session.execute(statement.with_for_update())).scalar_one_or_none() is not None
+        return (await self._session.execute(statement.with_for_update(read=True))).scalar_one_or_none() is not None
 
     async def complete(self, job_id: UUID, token: UUID, *, error_code: str | None = None, dead: bool = False) -> bool:
         statement = text("""
