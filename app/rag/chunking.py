@@ -9,12 +9,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from app.languages import detect
 from app.rag.graphemes import Boundaries
 from app.rag.layout import Kind, blocks, heading_text
 from app.rag.sentences import split_block
-from app.rag.slabs import PAGE_BREAK, Slab, slabs
+from app.rag.slabs import PAGE_BREAK, Slab, SlabCutter
 
 TokenSpans = Callable[[str], list[tuple[int, int]]]
 TARGET_TOKENS = 160
@@ -84,36 +85,73 @@ class _Place:
     tokens: int
 
 
-def split(
-    pages: Sequence[tuple[int | None, str]],
-    token_spans: TokenSpans,
-    *,
-    max_tokens: int,
-    target_tokens: int = TARGET_TOKENS,
-    overlap_tokens: int = OVERLAP_TOKENS,
-    default_lang: str = "en",
-) -> list[Chunk]:
-    """`max_tokens` bounds every chunk, one grapheme cluster that is larger alone excepted; special tokens
-    do not count.
+class Splitter:
+    """Cuts while the text comes in: pages begin, pieces of any size follow, chunks come out as soon as they are sure.
 
+    `max_tokens` bounds every chunk, one grapheme cluster that is larger alone excepted; special tokens do not count.
     `overlap_tokens`: when a paragraph is cut, its last sentence is repeated if it is not larger than this.
     """
-    sizes = _Sizes(min(target_tokens, max_tokens), max_tokens, min(overlap_tokens, target_tokens // 3))
+
+    def __init__(
+        self,
+        token_spans: TokenSpans,
+        *,
+        max_tokens: int,
+        target_tokens: int = TARGET_TOKENS,
+        overlap_tokens: int = OVERLAP_TOKENS,
+        default_lang: str = "en",
+    ) -> None:
+        self._token_spans = token_spans
+        self._sizes = _Sizes(min(target_tokens, max_tokens), max_tokens, min(overlap_tokens, target_tokens // 3))
+        self._default_lang = default_lang
+        self._count = 0
+        self._heading: str | None = None
+        self._page: int | None = None
+        self._offset = 0
+        self._length = 0
+        self._cutter: SlabCutter | None = None
+
+    def begin_page(self, number: int | None) -> list[Chunk]:
+        """Chunks of the page before."""
+        found = self.finish()
+        self._page, self._cutter = number, SlabCutter()
+        return found
+
+    def feed(self, text: str) -> list[Chunk]:
+        if self._cutter is None:
+            raise RuntimeError("no page was begun")
+        self._length += len(text)
+        return [chunk for slab in self._cutter.feed(text) for chunk in self._cut(slab)]
+
+    def finish(self) -> list[Chunk]:
+        """The rest, at the end of the document."""
+        if self._cutter is None:
+            return []
+        found = [*self._cut(self._cutter.finish())]
+        self._offset += self._length + len(PAGE_BREAK)
+        self._length, self._cutter = 0, None
+        return found
+
+    def _cut(self, slab: Slab) -> Iterator[Chunk]:
+        work = _Work(slab, self._token_spans, self._sizes)
+        for start, end, tokens in work.pieces():
+            self._heading = work.heading_at(start, self._heading)
+            text = slab.text[start:end]
+            begin = self._offset + slab.start + start
+            lang = detect(text, self._default_lang)
+            yield Chunk(self._count, self._page, begin, begin + len(text), text, tokens, self._heading, lang)
+            self._count += 1
+        self._heading = work.heading_at(len(slab.text), self._heading)
+
+
+def split(pages: Sequence[tuple[int | None, str]], token_spans: TokenSpans, **options: Any) -> list[Chunk]:
+    """All chunks of a document that is in memory; `options` as for Splitter."""
+    splitter = Splitter(token_spans, **options)
     found: list[Chunk] = []
-    heading: str | None = None
-    offset = 0
     for number, text in pages:
-        for slab in slabs(text):
-            work = _Work(slab, token_spans, sizes)
-            for start, end, count in work.pieces():
-                heading = work.heading_at(start, heading)
-                piece = slab.text[start:end]
-                begin = offset + slab.start + start
-                lang = detect(piece, default_lang)
-                found.append(Chunk(len(found), number, begin, begin + len(piece), piece, count, heading, lang))
-            heading = work.heading_at(len(slab.text), heading)
-        offset += len(text) + len(PAGE_BREAK)
-    return found
+        found += splitter.begin_page(number)
+        found += splitter.feed(text)
+    return found + splitter.finish()
 
 
 class _Work:

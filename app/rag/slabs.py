@@ -22,20 +22,34 @@ class Slab:
     text: str
 
 
-def slabs(text: str) -> Iterator[Slab]:
-    start = 0
-    while len(text) - start > SLAB:
-        end = _end(text, start)
-        yield Slab(start, text[start:end])
-        start = end
-    yield Slab(start, text[start:])
+class SlabCutter:
+    """Takes a page's text in pieces of any size; gives out the same slabs whatever the pieces."""
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._pieces: list[str] = []
+        self._size = 0
+
+    def feed(self, piece: str) -> Iterator[Slab]:
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > SLAB:
+            text = "".join(self._pieces)
+            while len(text) > SLAB:
+                end = _end(text)
+                yield Slab(self._start, text[:end])
+                self._start += end
+                text = text[end:]
+            self._pieces, self._size = [text], len(text)
+
+    def finish(self) -> Slab:
+        return Slab(self._start, "".join(self._pieces))
 
 
-def _end(text: str, start: int) -> int:
-    limit = start + SLAB
+def _end(text: str) -> int:
     for pattern in _GOOD:
-        ends = [match.end() for match in pattern.finditer(text, limit - _TAIL, limit)]
+        ends = [match.end() for match in pattern.finditer(text, SLAB - _TAIL, SLAB)]
         if ends:
             return ends[-1]
-    cut = Boundaries(text[start:limit]).before(SLAB - 1)
-    return start + cut if cut > 0 else limit
+    cut = Boundaries(text[:SLAB]).before(SLAB - 1)
+    return cut if cut > 0 else SLAB

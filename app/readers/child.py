@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from app.readers import reader_for
@@ -36,9 +36,9 @@ def main() -> None:
     try:
         reader = reader_for(order["kind"])
         _restrict(limits)
-        _write(out, _lines(reader(sys.stdin.buffer.read(), limits)))
+        _write(out, _lines(reader(sys.stdin.buffer.read(), limits)), limits)
     except UnreadableDocument as exc:
-        _write(out, [{"error": exc.code}])
+        _write(out, [{"error": exc.code}], limits)
     except MemoryError:
         os._exit(1)  # writing a verdict could need more of what has run out
 
@@ -51,9 +51,15 @@ def _lines(document: Document) -> Iterator[dict[str, Any]]:
     yield {"end": {"title": document.title, "warnings": document.warnings}}
 
 
-def _write(out: BinaryIO, lines: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> None:
-    out.writelines(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+def _write(out: BinaryIO, lines: Iterable[dict[str, Any]], limits: Limits) -> None:
+    for line in lines:
+        out.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        _set_alarm(limits)  # the parent takes its time with what it got; only silence counts
     out.flush()
+
+
+def _set_alarm(limits: Limits) -> None:
+    signal.alarm(int(limits.wall_seconds) + _GRACE_SECONDS)
 
 
 def _own_stdout() -> BinaryIO:
@@ -65,7 +71,7 @@ def _own_stdout() -> BinaryIO:
 
 def _end_with_parent(parent: int, limits: Limits) -> None:
     """A parent that is killed cannot clean up; the alarm is for systems without a parent-death signal."""
-    signal.alarm(int(limits.wall_seconds) + _GRACE_SECONDS)
+    _set_alarm(limits)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from dataclasses import asdict
+from collections.abc import AsyncGenerator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,18 +29,66 @@ _END_SECONDS = 5.0
 _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGALRM)
 
 
+@dataclass(frozen=True, slots=True)
+class NewPage:
+    number: int | None
+    """From 1; None where the format has no pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The next piece of the page that was begun last."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Everything was read; always the last part."""
+
+    title: str | None
+    warnings: list[str]
+
+
+Part = NewPage | Text | End
+
+
 async def read_isolated(path: Path, kind: str, limits: Limits = DEFAULT_LIMITS) -> Document:
-    """Raises UnreadableDocument with the reader's code, or parser_timeout, parser_crashed, too_large,
-    too_many_pages; OSError when the file cannot be opened or no process be started.
+    """The whole document at once. Raises as `stream_isolated` does."""
+    numbers: list[int | None] = []
+    pieces: list[list[str]] = []
+    end = End(None, [])
+    async with contextlib.aclosing(stream_isolated(path, kind, limits)) as parts:
+        async for part in parts:
+            match part:
+                case NewPage(number):
+                    numbers.append(number)
+                    pieces.append([])
+                case Text(text):
+                    pieces[-1].append(text)
+                case End():
+                    end = part
+    pages = [Page(number, "".join(texts)) for number, texts in zip(numbers, pieces, strict=True)]
+    return Document(kind, pages, end.title, end.warnings)
+
+
+async def stream_isolated(path: Path, kind: str, limits: Limits = DEFAULT_LIMITS) -> AsyncGenerator[Part]:
+    """Parts in order, ending with End; whoever stops early closes the generator, which ends the child.
+
+    Raises UnreadableDocument with the reader's code, or parser_timeout, parser_crashed, too_large, too_many_pages;
+    OSError when the file cannot be opened or no process be started. What the consumer takes for itself between two
+    parts does not count against the time limit: the child waits then.
     """
     if kind not in READERS:
         raise UnreadableDocument("unsupported_type")
     process = await _start(path, kind, limits)
     try:
-        async with asyncio.timeout(limits.wall_seconds):
-            return await _Answer(kind, limits).collect(process)
-    except TimeoutError as exc:
-        raise UnreadableDocument("parser_timeout") from exc
+        answer = _Answer(limits)
+        ended = False
+        while not ended:
+            part = answer.take(await answer.next_line(process))
+            ended = isinstance(part, End)
+            yield part
     finally:
         await _end(process)
 
@@ -77,57 +126,59 @@ def _stdout(process: Process) -> asyncio.StreamReader:
 
 
 class _Answer:
-    """Puts the child's lines together."""
+    """Checks the child's lines one by one."""
 
-    def __init__(self, kind: str, limits: Limits) -> None:
-        self._kind = kind
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._numbers: list[int | None] = []
-        self._pieces: list[list[str]] = []
         self._bytes = 0
+        self._pages = 0
+        self._seconds_left = limits.wall_seconds
 
-    async def collect(self, process: Process) -> Document:
+    async def next_line(self, process: Process) -> bytes:
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            while line := await _stdout(process).readline():
-                document = self._take(line)
-                if document is not None:
-                    await process.wait()
-                    return document
-        except (ValueError, LookupError, TypeError, AttributeError) as exc:  # not what our child writes
+            async with asyncio.timeout(self._seconds_left):
+                line = await _stdout(process).readline()
+                if not line:
+                    raise _failure(await process.wait())
+        except TimeoutError as exc:
+            raise UnreadableDocument("parser_timeout") from exc
+        except ValueError as exc:  # longer than any line of our child
             raise UnreadableDocument("parser_crashed") from exc
-        raise _failure(await process.wait())
+        self._seconds_left -= clock() - began
+        return line
 
-    def _take(self, line: bytes) -> Document | None:
-        """The document once its last line was read."""
+    def take(self, line: bytes) -> Part:
         self._bytes += len(line)
         if self._bytes > self._limits.max_text_bytes:
             raise UnreadableDocument("too_large")
-        message: dict[str, Any] = json.loads(line)
+        try:
+            return self._part(json.loads(line))
+        except (ValueError, LookupError, TypeError, AttributeError) as exc:  # not what our child writes
+            raise UnreadableDocument("parser_crashed") from exc
+
+    def _part(self, message: dict[str, Any]) -> Part:
         if "error" in message:
             raise UnreadableDocument(message["error"])
         if "end" in message:
-            return self._document(message["end"])
+            title, warnings = message["end"]["title"], message["end"]["warnings"]
+            if not isinstance(title, str | None) or not all(isinstance(warning, str) for warning in warnings):
+                raise TypeError
+            return End(title, list(warnings))
         if "page" in message:
-            self._begin_page(message["page"])
-        else:
-            self._pieces[-1].append(message["text"])
-        return None
+            return self._new_page(message["page"])
+        if self._pages == 0 or not isinstance(message["text"], str):
+            raise TypeError
+        return Text(message["text"])
 
-    def _begin_page(self, number: int | None) -> None:
+    def _new_page(self, number: int | None) -> NewPage:
         if not isinstance(number, int | None):
             raise TypeError
-        if len(self._pieces) == self._limits.max_pages:
+        if self._pages == self._limits.max_pages:
             raise UnreadableDocument("too_many_pages")
-        self._numbers.append(number)
-        self._pieces.append([])
-
-    def _document(self, end: dict[str, Any]) -> Document:
-        texts = ("".join(pieces) for pieces in self._pieces)
-        pages = [Page(number, text) for number, text in zip(self._numbers, texts, strict=True)]
-        title, warnings = end["title"], end["warnings"]
-        if not isinstance(title, str | None) or not all(isinstance(warning, str) for warning in warnings):
-            raise TypeError
-        return Document(self._kind, pages, title, list(warnings))
+        self._pages += 1
+        return NewPage(number)
 
 
 def _failure(exit_status: int) -> UnreadableDocument:

@@ -7,9 +7,9 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.rag.chunking import Chunk, split
+from app.rag.chunking import Chunk, Splitter, split
 from app.rag.graphemes import Boundaries, graphemes
-from app.rag.slabs import SLAB, slabs
+from app.rag.slabs import SLAB, Slab, SlabCutter
 from tests.unit.rag.texts import NASTY, characters, doubled, pieces, texts, words
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
@@ -66,10 +66,18 @@ def test_boundaries_are_those_of_the_unicode_standard(text):
     assert list(graphemes(text)) == regex.findall(r"\X", text)
 
 
+def slabs(text: str, piece: int) -> list[Slab]:
+    cutter = SlabCutter()
+    found = [slab for at in range(0, len(text), piece) for slab in cutter.feed(text[at : at + piece])]
+    return [*found, cutter.finish()]
+
+
 @pytest.mark.parametrize("sample", NASTY)
 def test_pages_longer_than_a_slab_are_cut_between_clusters(sample):
     text = sample * (3 * SLAB // len(sample) // 2)
-    found = list(slabs(text))
+    found = slabs(text, len(text))
+    assert slabs(text, 65_536) == found
+    assert slabs(text, 7_001) == found
     assert len(found) >= 2
     whole = "".join(slab.text for slab in found) == text
     assert whole
@@ -78,6 +86,21 @@ def test_pages_longer_than_a_slab_are_cut_between_clusters(sample):
     edges = Boundaries(text)
     torn = [slab.start for slab in found if edges.before(slab.start) != slab.start]
     assert torn == []
+
+
+def test_pieces_of_any_size_give_the_same_chunks():
+    body = "Every member of staff may take leave after the first month of work here. " * 60
+    pages = [(1, f"LEAVE POLICY\n{body}"), (2, ""), (3, f"Sick Leave\n\n{body * 40}")]
+    whole = split(pages, words, max_tokens=254, target_tokens=80)
+    splitter = Splitter(words, max_tokens=254, target_tokens=80)
+    found: list[Chunk] = []
+    for number, text in pages:
+        found += splitter.begin_page(number)
+        for at in range(0, len(text), 997):
+            found += splitter.feed(text[at : at + 997])
+    found += splitter.finish()
+    assert found == whole
+    assert splitter.finish() == []
 
 
 def test_headings_stay_with_their_text_and_are_known_to_all_chunks_below():
