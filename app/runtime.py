@@ -4,38 +4,47 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core.caller import DEFAULT_TENANT, tenant_caller
+from app.core.background import in_background
+from app.core.errors import RagchatError
 from app.core.logging import get_logger
 from app.core.security import development_key
 from app.core.settings import Settings
 from app.db import migrate
 from app.db.embedded import embedded_postgres
 from app.db.engine import create_engine, wait_until_up
+from app.db.notify import listening
 from app.db.uow import UowFactory, uow_factory
-from app.models import EmbeddingSpace
-from app.providers.embedding import open_embedder
+from app.providers.embedding import canonical_name, open_embedder
 from app.providers.llm import ExtractiveModel
 from app.providers.ports import Embedder
 from app.providers.storage import LocalStorage
+from app.providers.webhooks import WebhookSender
 from app.readers.limits import Limits
+from app.repositories.spaces import CHANNEL
 from app.services.auth import AuthService
 from app.services.chat import ChatService
 from app.services.documents import DocumentService
+from app.services.embedders import Embedders
 from app.services.health import HealthService
-from app.services.ingestion import IngestionService
+from app.services.ingestion import IngestionService, Parts
 from app.services.live_turns import LiveTurns
 from app.services.messages import MessageService
 from app.services.retrieval import RetrievalService
 from app.services.sessions import SessionService
+from app.services.spaces import SpaceService
 from app.services.turns import TurnService
+from app.services.webhooks import WebhookService
 
 DATABASE_WAIT_SECONDS = 30.0
 MIGRATION_WAIT_SECONDS = 60.0
 TURN_WAIT_SECONDS = 5.0
+FOLLOW_SECONDS = 5.0
+"""The net under LISTEN/NOTIFY."""
 log = get_logger(__name__)
 
 
@@ -50,9 +59,11 @@ class Runtime:
     messages: MessageService
     documents: DocumentService
     ingestion: IngestionService
+    spaces: SpaceService
     retrieval: RetrievalService
     turns: TurnService
     chat: ChatService
+    webhooks: WebhookService
     health: HealthService
 
 
@@ -73,9 +84,11 @@ async def open_runtime(
     settings: Settings, *, migrate_first: bool = True, database_wait: float = DATABASE_WAIT_SECONDS
 ) -> AsyncIterator[Runtime]:
     """Everything, ready to use. With `migrate_first` False it waits for somebody else to migrate."""
-    loading = asyncio.create_task(asyncio.to_thread(load_embedder, settings))
+    model = canonical_name(settings.sentence_transformer_model)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(loading.cancel)
+        embedders = Embedders(partial(open_embedder, precision=settings.embedding_precision))
+        stack.push_async_callback(embedders.close)
+        embedders.begin(model)  # while the database starts
         engine = await stack.enter_async_context(open_database(settings))
         await wait_until_up(engine, database_wait)
         if migrate_first:
@@ -84,13 +97,13 @@ async def open_runtime(
             await migrate.wait_for_head(engine, MIGRATION_WAIT_SECONDS)
         storage = LocalStorage(settings.data_dir / "files")
         await storage.open()
-        embedder = await loading
-        stack.push_async_callback(embedder.close)
         uow = uow_factory(engine)
-        space = await _open_space(uow, embedder)
-        runtime = _assemble(settings, engine, uow, storage, embedder, space)
+        spaces = SpaceService(uow, embedders, engine)
+        await spaces.open(model)
+        runtime = _assemble(settings, engine, uow, storage, spaces)
         await runtime.auth.register_settings_key(settings_key(settings))
         stack.push_async_callback(runtime.chat.close, TURN_WAIT_SECONDS)
+        await stack.enter_async_context(in_background(_follow_switches(engine, spaces)))
         yield runtime
 
 
@@ -103,13 +116,19 @@ def settings_key(settings: Settings) -> str:
     return settings.api_key.get_secret_value() or development_key(settings.data_dir)[0]
 
 
-async def _open_space(uow: UowFactory, embedder: Embedder) -> EmbeddingSpace:
-    async with uow(tenant_caller(DEFAULT_TENANT)) as work:
-        space = await work.spaces.ensure(
-            embedder.name, dimensions=embedder.dimensions, languages=sorted(embedder.languages)
-        )
-        await work.spaces.ensure_index(space)
-    return space
+async def _follow_switches(engine: AsyncEngine, spaces: SpaceService) -> None:
+    """The top of a task: another process may switch to another embedding space at any time."""
+    changed = asyncio.Event()
+    async with listening(engine, CHANNEL, changed.set):
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FOLLOW_SECONDS):
+                    await changed.wait()
+            changed.clear()
+            try:
+                await spaces.refresh()
+            except RagchatError as exc:
+                log.warning("embedding_space.not_followed", code=exc.code)
 
 
 def _assemble(
@@ -117,12 +136,11 @@ def _assemble(
     engine: AsyncEngine,
     uow: UowFactory,
     storage: LocalStorage,
-    embedder: Embedder,
-    space: EmbeddingSpace,
+    spaces: SpaceService,
 ) -> Runtime:
     live = LiveTurns()
     turns = TurnService(uow, live)
-    retrieval = RetrievalService(uow, embedder, space, exact_limit=settings.exact_search_limit)
+    retrieval = RetrievalService(uow, spaces, exact_limit=settings.exact_search_limit)
     return Runtime(
         settings=settings,
         engine=engine,
@@ -132,7 +150,8 @@ def _assemble(
         sessions=SessionService(uow),
         messages=MessageService(uow),
         documents=DocumentService(uow, storage, max_bytes=settings.max_upload_bytes),
-        ingestion=IngestionService(uow, storage, embedder, space_id=space.id, limits=_limits(settings)),
+        ingestion=IngestionService(Parts(uow, storage, spaces, _limits(settings))),
+        spaces=spaces,
         retrieval=retrieval,
         turns=turns,
         chat=ChatService(
@@ -144,16 +163,14 @@ def _assemble(
             top_k=settings.top_k,
             max_chars=settings.max_message_chars,
         ),
-        health=HealthService(engine, storage, degraded=_degraded(space)),
+        webhooks=_webhooks(uow, settings),
+        health=HealthService(engine, storage, degraded=spaces.degraded),
     )
 
 
-def _degraded(space: EmbeddingSpace) -> list[str]:
-    """With another model than the one that the documents were indexed for, search has words only for those."""
-    if space.is_active:
-        return []
-    log.warning("embedding_space.not_active", model=space.model)
-    return ["embedding_space"]
+def _webhooks(uow: UowFactory, settings: Settings) -> WebhookService:
+    sender = WebhookSender(settings.webhook_allowed_hosts, https_only=settings.app_env == "production")
+    return WebhookService(uow, sender)
 
 
 def _limits(settings: Settings) -> Limits:

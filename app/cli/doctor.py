@@ -16,7 +16,8 @@ from app.core.settings import Settings
 from app.db import migrate
 from app.db.embedded import is_made, require_programs
 from app.db.engine import pgvector_version, ping
-from app.runtime import load_embedder, open_database
+from app.providers.embedding import open_embedder
+from app.runtime import open_database
 
 LOW_DISK_BYTES = 2 << 30
 
@@ -88,7 +89,7 @@ def _disk(settings: Settings) -> Finding:
 def _embedder(settings: Settings) -> Finding:
     name = settings.sentence_transformer_model
     try:
-        embedder = load_embedder(settings)
+        embedder = open_embedder(settings.sentence_transformer_model, precision=settings.embedding_precision)
     except RagchatError as exc:
         return Finding("embedding model", False, name, exc.detail)
     return Finding("embedding model", True, f"{embedder.name}, {embedder.dimensions} dimensions")

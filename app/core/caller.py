@@ -26,3 +26,7 @@ class Caller:
 def tenant_caller(tenant_id: UUID) -> Caller:
     """The service itself, working for one tenant: jobs and the command line."""
     return Caller(tenant_id=tenant_id, role="service", scopes=frozenset({"chat", "ingest", "admin"}))
+
+
+SYSTEM = tenant_caller(DEFAULT_TENANT)
+"""For what belongs to the installation: the queue, embedding spaces."""

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     )
     s3_bucket: str = Field(
         "",
-        description="Keep uploaded files in this S3 bucket instead of DATA_DIR. Credentials: as the AWS CLI finds them.",
+        description="Keep uploaded files in this S3 bucket instead of DATA_DIR. Credentials as the AWS CLI finds them.",
     )
     s3_prefix: str = Field("", description="In front of every key, e.g. `ragchat/`.")
     s3_endpoint_url: str = Field("", description="An S3-compatible server instead of AWS.")
@@ -80,8 +80,8 @@ class Settings(BaseSettings):
     max_message_chars: int = Field(8000, ge=1, le=65536, description="Longest question, in characters.")
     webhook_allowed_hosts: str = Field(
         "",
-        description="Comma-separated hosts or networks on private addresses that webhooks may call, e.g. `10.0.8.0/24`. "
-        "Others on private networks are refused.",
+        description="Comma-separated hosts or networks on private addresses that webhooks may call, "
+        "e.g. `10.0.8.0/24`. Others on private networks are refused.",
     )
     sentence_transformer_model: str = Field(
         "all-MiniLM-L6-v2",

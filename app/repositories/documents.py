@@ -101,6 +101,19 @@ class DocumentRepository(Repository):
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
 
+    async def is_current(self, document_id: UUID, version: int) -> bool:
+        """Whether `version` is still the newest. Locks the row against deletion until the transaction ends."""
+        statement = select(Document.id).where(
+            Document.id == document_id, Document.version == version, self._mine(Document)
+        )
+        found = await self._session.execute(statement.with_for_update(read=True, key_share=True))
+        return found.scalar_one_or_none() is not None
+
+    async def add_progress(self, document_id: UUID, version: int, done: int) -> bool:
+        """False when `version` is not the newest any more."""
+        values = {"progress_done": Document.progress_done + done}
+        return await self.update(document_id, version, values) is not None
+
     async def delete(self, document_id: UUID) -> str | None:
         """Its storage key, or None when it is not the caller's to delete. Chunks and vectors go with it."""
         statement = delete(Document).where(Document.id == document_id, self._writable()).returning(Document.storage_key)

@@ -1,50 +1,165 @@
-"""Embedding spaces, and the HNSW index that each of them has.
+"""Embedding spaces, their vectors, and the HNSW index that each of them has.
 
 `chunk_embeddings.embedding` is a halfvec of any width; an index over the cast to the space's own width, on the rows of
 that space alone, lets models of different widths live side by side (pgvector's documentation, "Can I store vectors
-with different dimensions in the same column?").
+with different dimensions in the same column?"). A space belongs to the installation, not to a tenant: what is here
+sees the chunks of all.
 """
 
-from sqlalchemy import select, text
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models import EmbeddingSpace
 from app.repositories.base import Repository
+from app.repositories.hnsw import create_index
 
-HNSW_M = 16
-HNSW_EF_CONSTRUCTION = 128
+CHANNEL = "ragchat_spaces"
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('embedding_spaces'))"
+SHARED_LOCK = "SELECT pg_advisory_xact_lock_shared(hashtext('embedding_spaces'))"
+
+ADD_VECTORS = text("""
+INSERT INTO chunk_embeddings (space_id, chunk_id, tenant_id, embedding)
+SELECT s.id, c.id, c.tenant_id, CAST(r.embedding AS halfvec)
+FROM unnest(CAST(:ids AS uuid[]), CAST(:embeddings AS text[])) AS r(chunk_id, embedding)
+JOIN chunks c ON c.id = r.chunk_id
+JOIN embedding_spaces s ON s.id = :space AND NOT s.is_dropping
+ON CONFLICT DO NOTHING
+""")
+"""A chunk that has been deleted meanwhile, or a space that is being dropped, is left out."""
+
+UNFILLED = text("""
+SELECT c.id, c.heading, c.content, d.title
+FROM chunks c JOIN documents d ON d.id = c.document_id
+WHERE c.id > :after AND NOT EXISTS (SELECT 1 FROM chunk_embeddings e WHERE e.chunk_id = c.id AND e.space_id = :space)
+ORDER BY c.id LIMIT :limit
+""")
+
+MISSING = text("""
+SELECT count(*) FROM chunks c
+JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version
+WHERE NOT EXISTS (SELECT 1 FROM chunk_embeddings e WHERE e.chunk_id = c.id AND e.space_id = :space)
+""")
+
+LIST = text("""
+SELECT s.id, s.model, s.dimensions, s.languages, s.is_active, s.is_dropping, s.created_at, s.activated_at,
+       (SELECT count(*) FROM chunk_embeddings e WHERE e.space_id = s.id) AS vectors,
+       (SELECT count(*) FROM chunks) AS chunks,
+       coalesce((SELECT i.indisvalid FROM pg_class k JOIN pg_index i ON i.indexrelid = k.oid
+                 WHERE k.relname = 'ix_chunk_embeddings_hnsw_' || s.id), false) AS indexed
+FROM embedding_spaces s ORDER BY s.id
+""")
+
+DELETE_SOME = text("""
+DELETE FROM chunk_embeddings WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM chunk_embeddings WHERE space_id = :space LIMIT :limit
+))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceState:
+    """A space and how far it is filled. `chunks` counts those of all versions, `indexed` the HNSW index."""
+
+    id: int
+    model: str
+    dimensions: int
+    languages: list[str]
+    is_active: bool
+    is_dropping: bool
+    created_at: Any
+    activated_at: Any
+    vectors: int
+    chunks: int
+    indexed: bool
 
 
 class SpaceRepository(Repository):
+    async def lock(self, *, shared: bool = False) -> None:
+        """Until the transaction ends: shared by documents that become visible, exclusive for changes of spaces."""
+        await self._session.execute(text(SHARED_LOCK if shared else LOCK))
+
     async def active(self) -> EmbeddingSpace | None:
         statement = select(EmbeddingSpace).where(EmbeddingSpace.is_active)
         return (await self._session.execute(statement)).scalar_one_or_none()
 
-    async def ensure(self, model: str, *, dimensions: int, languages: list[str]) -> EmbeddingSpace:
-        """The space of this model; active when it is the first one."""
-        await self._session.execute(text("SELECT pg_advisory_xact_lock(hashtext('embedding_spaces'))"))
-        found = await self._find(model)
-        if found is None:
-            first = await self.active() is None
-            await self._session.execute(
-                insert(EmbeddingSpace).values(model=model, dimensions=dimensions, languages=languages, is_active=first)
-            )
-            found = await self._find(model)
-            if found is None:
-                raise RuntimeError("the space vanished under its own lock")
-        return found
+    async def get(self, space_id: int) -> EmbeddingSpace | None:
+        return await self._session.get(EmbeddingSpace, space_id)
 
-    async def _find(self, model: str) -> EmbeddingSpace | None:
+    async def find(self, model: str) -> EmbeddingSpace | None:
         statement = select(EmbeddingSpace).where(EmbeddingSpace.model == model)
         return (await self._session.execute(statement)).scalar_one_or_none()
 
-    async def ensure_index(self, space: EmbeddingSpace) -> None:
-        """Numbers only are put into the statement; DDL takes no bound parameters."""
-        space_id, width = int(space.id), int(space.dimensions)
-        await self._session.execute(
-            text(
-                f"CREATE INDEX IF NOT EXISTS ix_chunk_embeddings_hnsw_{space_id} ON chunk_embeddings "
-                f"USING hnsw ((embedding::halfvec({width})) halfvec_cosine_ops) "
-                f"WITH (m = {HNSW_M}, ef_construction = {HNSW_EF_CONSTRUCTION}) WHERE space_id = {space_id}"
-            )
+    async def all(self) -> list[EmbeddingSpace]:
+        """Those that are not being dropped, the active one first, then those that served last."""
+        order = (
+            EmbeddingSpace.is_active.desc(),
+            EmbeddingSpace.activated_at.desc().nulls_last(),
+            EmbeddingSpace.id,
         )
+        statement = select(EmbeddingSpace).where(~EmbeddingSpace.is_dropping).order_by(*order)
+        return [*(await self._session.execute(statement)).scalars()]
+
+    async def states(self) -> list[SpaceState]:
+        return [SpaceState(**row) for row in (await self._session.execute(LIST)).mappings()]
+
+    async def create(self, model: str, *, dimensions: int, languages: list[str]) -> EmbeddingSpace:
+        """The space of this model, made if there is none. The first of all is active and indexed at once."""
+        await self.lock()
+        found = await self.find(model)
+        if found is not None:
+            return found
+        first = await self.active() is None
+        values = {"model": model, "dimensions": dimensions, "languages": languages, "is_active": first}
+        if first:
+            values["activated_at"] = func.now()
+        statement = insert(EmbeddingSpace).values(**values).returning(EmbeddingSpace)
+        space = (await self._session.execute(statement)).scalar_one()
+        if first:
+            await self._session.execute(text(create_index(space.id, space.dimensions)))
+        return space
+
+    async def unfilled(self, space_id: int, *, after: UUID, limit: int) -> list[dict[str, Any]]:
+        """id, heading, content and title of chunks that the space has no vector of, in the order of their ids."""
+        values = {"space": space_id, "after": after, "limit": limit}
+        return [dict(row) for row in (await self._session.execute(UNFILLED, values)).mappings()]
+
+    async def missing(self, space_id: int) -> int:
+        """Visible chunks, of all tenants, that the space has no vector of."""
+        return int((await self._session.execute(MISSING, {"space": space_id})).scalar_one())
+
+    async def add_vectors(self, space_id: int, ids: Sequence[UUID], vectors: npt.NDArray[np.float32]) -> None:
+        """Shape (n, width). Vectors that are there already stay. What was deleted meanwhile is left out."""
+        form = "[" + ",".join(["%.5g"] * vectors.shape[1]) + "]"  # a half holds little more than three digits
+        texts = [form % tuple(row) for row in vectors.tolist()]
+        await self._session.execute(ADD_VECTORS, {"space": space_id, "ids": [*ids], "embeddings": texts})
+
+    async def activate(self, space_id: int) -> None:
+        """One UPDATE: the constraint on the active one is checked when it is through."""
+        await self._session.execute(
+            text("""
+                UPDATE embedding_spaces SET is_active = (id = :space),
+                       activated_at = CASE WHEN id = :space THEN now() ELSE activated_at END
+                WHERE is_active OR id = :space
+            """),
+            {"space": space_id},
+        )
+        await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
+    async def mark_dropping(self, space_id: int) -> None:
+        statement = update(EmbeddingSpace).where(EmbeddingSpace.id == space_id).values(is_dropping=True)
+        await self._session.execute(statement.execution_options(synchronize_session=False))
+
+    async def delete_some(self, space_id: int, *, limit: int) -> int:
+        """How many vectors went."""
+        found = await self._session.execute(DELETE_SOME, {"space": space_id, "limit": limit})
+        return int(found.rowcount)  # type: ignore[attr-defined]
+
+    async def delete(self, space_id: int) -> None:
+        await self._session.execute(text("DELETE FROM embedding_spaces WHERE id = :space"), {"space": space_id})

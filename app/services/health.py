@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -27,7 +28,7 @@ class Report:
 
 
 class HealthService:
-    def __init__(self, engine: AsyncEngine, storage: Storage, *, degraded: list[str]) -> None:
+    def __init__(self, engine: AsyncEngine, storage: Storage, *, degraded: Callable[[], list[str]]) -> None:
         self._engine = engine
         self._storage = storage
         self._degraded = degraded
@@ -57,7 +58,7 @@ class HealthService:
             except TimeoutError:
                 checks[name] = "timeout"
         checks["embedder"] = "ok"  # loaded before the service started to listen
-        return Report(checks, list(self._degraded))
+        return Report(checks, self._degraded())
 
     async def _database(self) -> None:
         await ping(self._engine)

@@ -9,10 +9,10 @@ from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.db.uow import UowFactory
 from app.languages import LANGUAGES, detect
-from app.models import EmbeddingSpace
-from app.providers.ports import Embedder
 from app.repositories.chunks import SearchQuery
 from app.schemas.search import Mode, SearchFilters, SearchRequest, SearchResponse, Source
+from app.services.filling import Space
+from app.services.spaces import SpaceService
 
 ANSWERABLE = 0.42
 """Below this fused score no passage holds an answer. Calibrated on 201 answerable and 45 unanswerable questions over
@@ -35,10 +35,9 @@ class Retrieval:
 
 
 class RetrievalService:
-    def __init__(self, uow: UowFactory, embedder: Embedder, space: EmbeddingSpace, *, exact_limit: int) -> None:
+    def __init__(self, uow: UowFactory, spaces: SpaceService, *, exact_limit: int) -> None:
         self._uow = uow
-        self._embedder = embedder
-        self._space = space
+        self._spaces = spaces
         self._exact_limit = exact_limit
 
     async def search(self, caller: Caller, request: SearchRequest) -> SearchResponse:
@@ -57,20 +56,25 @@ class RetrievalService:
         mode: Mode = "hybrid",
         filters: SearchFilters | None = None,
         lang: str | None = None,
+        space: Space | None = None,
     ) -> Retrieval:
-        """Best first. NotFound(code="unknown_document") when a filter names a document that is not the caller's."""
+        """Best first, by the vectors of `space`: the one in use unless given.
+
+        NotFound(code="unknown_document") when a filter names a document that is not the caller's.
+        """
         filters = filters or SearchFilters()
+        space = space or self._spaces.current  # one for the whole question, whatever is switched meanwhile
         began = time.perf_counter()
         language = detect(question, default=lang if lang in LANGUAGES else "en")
-        if mode != "text" and not self._covers(language):
+        if mode != "text" and not _covers(space, language):
             mode = "text"
-        vector = None if mode == "text" else await self._embedder.embed_query(question)
+        vector = None if mode == "text" else await space.embedder.embed_query(question)
         embedded = time.perf_counter()
         query = SearchQuery(
             question=question,
             config=LANGUAGES[language].text_search,
-            space_id=self._space.id,
-            width=self._space.dimensions,
+            space_id=space.id,
+            width=space.dimensions,
             top_k=top_k,
             embedding=None if vector is None else vector.tolist(),
             by_text=mode != "vector",
@@ -89,9 +93,10 @@ class RetrievalService:
         trace = {"mode": mode, "lang": language, "exact": exact, "timing": timing, "hits": _explain(rows)}
         return Retrieval([_source(n, row) for n, row in enumerate(rows, start=1)], mode, exact, trace)
 
-    def _covers(self, language: str) -> bool:
-        """Vectors of a language that the model never learnt are noise."""
-        return language in self._space.languages or "*" in self._space.languages
+
+def _covers(space: Space, language: str) -> bool:
+    """Vectors of a language that the model never learnt are noise."""
+    return language in space.languages or "*" in space.languages
 
 
 def require_known(asked: list[UUID], known: set[UUID], *, pointer: str = "/document_ids") -> None:

@@ -19,8 +19,8 @@ from app.core.logging import get_logger
 from app.db.notify import listening
 from app.repositories.jobs import CHANNEL, LEASE_SECONDS
 from app.runtime import Runtime
-from app.services.ingestion import LeaseLost
-from app.worker.tasks import WORKER_DIED, Job, Rejected, task_of
+from app.services.leases import LeaseLost
+from app.worker.tasks import WORKER_DIED, Again, Job, Rejected, task_of
 
 POLL_SECONDS = 5.0
 """The net under LISTEN/NOTIFY."""
@@ -83,6 +83,8 @@ class Worker:
         except LeaseLost:
             log.warning("job.lease_lost", job_id=str(job.id))
             await self._complete(job)  # of no effect when it is somebody else's; ends it when its document is gone
+        except Again:
+            await self._release(job)
         except Rejected as exc:
             log.info("job.rejected", job_id=str(job.id), code=exc.code)
             await self._complete(job, error_code=exc.code)
@@ -119,7 +121,7 @@ class Worker:
                 await self._complete(job, error_code=code, dead=True)
                 return
             async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
-                await uow.jobs.retry_later(job.id, job.lease_token, error_code=code)
+                await uow.jobs.retry_later(job.id, job.lease_token, error_code=code, patience=task_of(job).patience)
 
     async def _sweep(self) -> None:
         """Ends what dead processes left: jobs without attempts, turns without a process."""

@@ -10,7 +10,10 @@ from app.core.errors import RagchatError
 from app.readers.errors import UnreadableDocument
 from app.runtime import Runtime
 from app.services.documents import DELETE_FILE, INGEST
-from app.services.ingestion import Lease, Work, mark_failed
+from app.services.ingestion import Work, mark_failed
+from app.services.leases import Lease
+from app.services.spaces import DROP, FILL
+from app.services.webhooks import DELIVER
 
 WORKER_DIED = "worker_died"
 RETRIED = frozenset({"parser_crashed", "parser_timeout"})
@@ -36,11 +39,17 @@ class Rejected(RagchatError):
     """The work has ended for good, with a reason that is on the row; no retry will change it."""
 
 
+class Again(RagchatError):
+    """A part of the work is done; the job goes back to the queue for the rest, behind what is more urgent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     run: Callable[[Runtime, Job], Awaitable[None]]
     give_up: Callable[[Runtime, Job, str], Awaitable[None]]
     """Called once when no attempt is left, with the error's code."""
+    patience: float = 1
+    """Multiplies the pauses between attempts."""
 
 
 async def ingest_document(runtime: Runtime, job: Job) -> None:
@@ -69,6 +78,19 @@ async def delete_file(runtime: Runtime, job: Job) -> None:
     await runtime.storage.delete(job.payload["key"])
 
 
+async def fill_space(runtime: Runtime, job: Job) -> None:
+    if not await runtime.spaces.fill(job.payload["space_id"], Lease(job.id, job.lease_token)):
+        raise Again
+
+
+async def drop_space(runtime: Runtime, job: Job) -> None:
+    await runtime.spaces.delete(job.payload["space_id"])
+
+
+async def deliver_webhook(runtime: Runtime, job: Job) -> None:
+    await runtime.webhooks.deliver(tenant_caller(job.tenant_id), job.payload)
+
+
 async def leave(_runtime: Runtime, _job: Job, _code: str) -> None:
     """The dead job itself says what is left to do."""
 
@@ -76,6 +98,9 @@ async def leave(_runtime: Runtime, _job: Job, _code: str) -> None:
 TASKS = {
     INGEST: Task(ingest_document, give_up_ingest),
     DELETE_FILE: Task(delete_file, leave),
+    FILL: Task(fill_space, leave),
+    DROP: Task(drop_space, leave),
+    DELIVER: Task(deliver_webhook, leave, patience=60),
 }
 
 

@@ -35,20 +35,21 @@ async def add_document(runtime: Runtime, caller: Caller, rows: list[tuple[int, n
         "sha256": hashlib.sha256(document_id.bytes).digest(), "status": "ready", "indexed_version": 1,
         "chunk_count": len(rows), "term_count": 3 * len(rows),
     }  # fmt: skip
+    ids = [new_id() for _ in rows]
     chunks = [
         {
-            "id": new_id(), "document_id": document_id, "document_version": 1, "chunk_index": i, "page": None,
+            "id": ids[i], "document_id": document_id, "document_version": 1, "chunk_index": i, "page": None,
             "char_start": 0, "char_end": 1, "heading": None, "content": f"word{n % 50} common", "lang": "en",
             "content_hash": bytes(32), "token_count": 2, "config": "english", "indexed": f"word{n % 50} common",
-            "embedding": vector.tolist(),
         }
-        for i, (n, vector) in enumerate(rows)
+        for i, (n, _) in enumerate(rows)
     ]  # fmt: skip
     async with runtime.uow(caller) as uow:
         await uow.documents.insert(values)
         space = await uow.spaces.active()
         assert space is not None
-        await uow.chunks.add(chunks, space.id)
+        await uow.chunks.add(chunks)
+        await uow.spaces.add_vectors(space.id, ids, np.stack([v for _, v in rows]))
     return document_id
 
 

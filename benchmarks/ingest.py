@@ -1,0 +1,115 @@
+"""How fast documents become searchable, next to the bare embedding model on the same passages in the same run.
+
+    .venv/bin/python -m benchmarks.ingest [--rounds 3] [--quick] [FILE ...]
+
+Each round sends the files through the service's own parts (storage, queue, worker, reading process, chunks and vectors
+in an embedded PostgreSQL with its HNSW index), then gives the same texts to the same model in one call. The two take
+turns, so that a noisy machine disturbs both. Target: 0.85 of the bare model's chunks a second.
+"""
+
+import argparse
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from statistics import median
+from uuid import UUID
+
+import psutil  # type: ignore[import-untyped]
+from sqlalchemy import text
+
+from app.core.caller import Caller, tenant_caller
+from app.core.ids import new_id
+from app.core.logging import configure_logging
+from app.core.settings import Settings
+from app.rag.indexed_text import embedded_text
+from app.runtime import Runtime, open_runtime
+from app.schemas.documents import DocumentFields
+from app.services.documents import Upload
+from app.worker.runner import running_worker
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "documents" / "files"
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "employee_handbook.pdf"
+CORPUS = ("handbook-872p.docx", "norwich-city.txt", "failure-after-repair.pdf", "multi-column-2p.pdf")
+POLL_SECONDS = 0.2
+QUICK = ("norwich-city.txt", "failure-after-repair.pdf")
+CHUNKS = text("""
+SELECT d.title, c.heading, c.content, c.page, d.id FROM chunks c JOIN documents d ON d.id = c.document_id
+WHERE d.tenant_id = :tenant ORDER BY c.id
+""")
+
+
+def corpus(names: tuple[str, ...]) -> list[Path]:
+    found = [SHARED / name for name in names if (SHARED / name).exists()]
+    return found or [EXAMPLE]
+
+
+async def _blocks(path: Path) -> AsyncIterator[bytes]:
+    yield await asyncio.to_thread(path.read_bytes)
+
+
+async def ingested(runtime: Runtime, files: list[Path]) -> tuple[Caller, float]:
+    """A tenant of its own that has the files, all ready, and the seconds from the first byte to the last vector."""
+    caller = tenant_caller(new_id())
+    async with runtime.uow(caller) as uow:
+        await uow.api_keys.ensure_tenant(caller.tenant_id, str(caller.tenant_id))
+    began = time.perf_counter()
+    waiting: set[UUID] = set()
+    for path in files:
+        document, _ = await runtime.documents.create(caller, Upload(DocumentFields(), path.name, _blocks(path), {}))
+        waiting.add(document.id)
+    while waiting:
+        await asyncio.sleep(POLL_SECONDS)
+        for id_ in list(waiting):
+            document = await runtime.documents.get(caller, id_)
+            if document.status == "failed":
+                raise SystemExit(f"{document.filename}: {document.error}")
+            if document.status == "ready":
+                waiting.discard(id_)
+    return caller, time.perf_counter() - began
+
+
+async def indexed_texts(runtime: Runtime, caller: Caller) -> tuple[list[str], int]:
+    """(what was embedded, pages)."""
+    async with runtime.engine.connect() as connection:
+        rows = [*await connection.execute(CHUNKS, {"tenant": caller.tenant_id})]
+    pages = len({(row.id, row.page) for row in rows if row.page is not None})
+    return [embedded_text(row.title, row.heading, row.content) for row in rows], pages
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="two small files")
+    parser.add_argument("files", nargs="*", type=Path)
+    asked = parser.parse_args()
+    files = asked.files or corpus(QUICK if asked.quick else CORPUS)
+    configure_logging("ERROR", "json")
+    folder = Path(tempfile.mkdtemp(prefix="ragchat-bench-"))
+    settings = Settings(_env_file=None, data_dir=folder)
+    ratios: list[float] = []
+    try:
+        async with open_runtime(settings) as runtime, running_worker(runtime, concurrency=settings.worker_concurrency):
+            await ingested(runtime, [EXAMPLE])  # warm: connections, kernels, caches
+            for number in range(1, asked.rounds + 1):
+                caller, seconds = await ingested(runtime, files)
+                texts, pages = await indexed_texts(runtime, caller)
+                began = time.perf_counter()
+                await runtime.spaces.current.embedder.embed_documents(texts)
+                bare = time.perf_counter() - began
+                ratios.append(bare / seconds)
+                print(
+                    f"round {number}: {len(texts)} chunks, {pages} numbered pages in {seconds:.2f} s: "
+                    f"{len(texts) / seconds:.1f} chunks/s, {pages / seconds:.1f} pages/s end to end; "
+                    f"{len(texts) / bare:.1f} chunks/s bare; ratio {ratios[-1]:.3f}"
+                )
+            peak = psutil.Process().memory_info().rss / 2**20
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"median ratio {median(ratios):.3f} (target 0.85); resident memory {peak:.0f} MiB")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
