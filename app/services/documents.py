@@ -9,14 +9,20 @@ from app.core.caller import Caller
 from app.core.errors import Invalid, Kind, NotFound, RagchatError, TooLarge
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
-from app.models import Chunk, Document
+from app.models import Chunk, Document, DocumentVersion
 from app.providers.ports import Incoming, Storage
 from app.readers.sniff import normalise_filename, sniff
+from app.repositories.jobs import BACKGROUND
 from app.repositories.paging import Paging
 from app.schemas.documents import DocumentError, DocumentFields, DocumentOut, Progress
+from app.services.forgetting import FORGET, forget_document
 
 INGEST = "document.ingest"
 DELETE_FILE = "file.delete"
+PRUNE = "document.prune"
+PRUNE_AFTER_SECONDS = 900.0
+UNTIL_DONE = 100_000
+Original = Document | DocumentVersion
 MEDIA_TYPES = {
     "pdf": "application/pdf",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
@@ -84,7 +90,7 @@ class DocumentService:
                 if document is None:
                     raise document_not_found()  # deleted between the two statements: the client may try again
                 if document.sha256 == values["sha256"]:
-                    await _delete_file(uow, values["storage_key"])
+                    await delete_file(uow, values["storage_key"])
                     return await _again(uow, document)
                 document = await _new_version(uow, document, values)
             await _enqueue(uow, document)
@@ -121,22 +127,37 @@ class DocumentService:
                 raise document_not_found()
             return await uow.chunks.list_page(document_id, paging)
 
-    async def original(self, caller: Caller, document_id: UUID) -> Document:
-        """The row of the file to send; its bytes come from `content`."""
-        return await self._load(caller, document_id)
+    async def original(self, caller: Caller, document_id: UUID, version: int | None = None) -> Original:
+        """The row of the file to send, of the newest version unless said; its bytes come from `content`."""
+        document = await self._load(caller, document_id)
+        if version is None or version == document.version:
+            return document
+        async with self._uow(caller) as uow:
+            superseded = await uow.documents.version(document_id, version)
+        if superseded is None:
+            raise NotFound("version_not_found", "This version of the document is not kept any more.")
+        return superseded
 
-    def content(self, document: Document, start: int, end: int) -> AsyncIterator[bytes]:
+    def content(self, document: Original, start: int, end: int) -> AsyncIterator[bytes]:
         return self._storage.stream(document.storage_key, start, end)
 
     async def delete(self, caller: Caller, document_id: UUID) -> None:
-        """Row, chunks and vectors at once, the file by a job of the same transaction; old answers keep the title."""
+        """Row, chunks, vectors and what answers quoted at once, the files by jobs of the same transaction."""
         async with self._uow(caller) as uow:
+            superseded = await uow.documents.storage_keys(document_id)
             key = await uow.documents.delete(document_id)
             if key is None:
                 raise document_not_found()
-            await uow.turns.forget_document(document_id)
-            await uow.messages.forget_document(document_id)
-            await _delete_file(uow, key)
+            if await forget_document(uow, document_id):
+                await uow.jobs.enqueue(FORGET, {"document_id": str(document_id)}, dedupe_key=f"{FORGET}:{document_id}")
+            for each in superseded | {key}:
+                await delete_file(uow, each)
+
+    async def prune(self, caller: Caller, document_id: UUID) -> None:
+        """Removes what no answer cites of its superseded versions."""
+        async with self._uow(caller) as uow:
+            for key in await uow.documents.prune_versions(document_id):
+                await delete_file(uow, key)
 
 
 async def _find(uow: UnitOfWork, fields: DocumentFields, sha256: bytes) -> Document | None:
@@ -160,7 +181,7 @@ async def _again(uow: UnitOfWork, document: Document) -> tuple[DocumentOut, bool
 
 async def _new_version(uow: UnitOfWork, document: Document, values: dict[str, Any]) -> Document:
     """Search goes on seeing the old version until the new one is whole."""
-    await _delete_file(uow, document.storage_key)
+    await uow.documents.keep_version(document)
     fresh = {
         "status": "queued",
         "error_code": None,
@@ -184,8 +205,20 @@ async def _enqueue(uow: UnitOfWork, document: Document) -> None:
     )
 
 
-async def _delete_file(uow: UnitOfWork, key: str) -> None:
-    await uow.jobs.enqueue(DELETE_FILE, {"key": key}, dedupe_key=f"{DELETE_FILE}:{key}")
+async def delete_file(uow: UnitOfWork, key: str) -> None:
+    """In the transaction that made the file superfluous; tried until it is gone."""
+    await uow.jobs.enqueue(DELETE_FILE, {"key": key}, dedupe_key=f"{DELETE_FILE}:{key}", max_attempts=UNTIL_DONE)
+
+
+async def prune_later(uow: UnitOfWork, document_id: UUID) -> None:
+    """Answers that are being written now may cite the old version: they get time."""
+    await uow.jobs.enqueue(
+        PRUNE,
+        {"document_id": str(document_id)},
+        dedupe_key=f"{PRUNE}:{document_id}",
+        priority=BACKGROUND,
+        delay_seconds=PRUNE_AFTER_SECONDS,
+    )
 
 
 def _values(upload: Upload, *, filename: str, kind: str, sha256: bytes, size: int, key: str) -> dict[str, Any]:

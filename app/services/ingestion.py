@@ -28,6 +28,7 @@ from app.readers.errors import UnreadableDocument
 from app.readers.isolated import End, NewPage, Part, Text, stream_isolated
 from app.readers.limits import Limits
 from app.services.backlog import Backlog
+from app.services.documents import prune_later
 from app.services.filling import Space
 from app.services.leases import Lease, LeaseLost
 from app.services.spaces import SpaceService, enqueue_fill
@@ -275,6 +276,8 @@ class _Run:
         for space in await uow.spaces.all():
             if not space.is_active:
                 await enqueue_fill(uow, space.id)
+        if version > 1:
+            await prune_later(uow, document_id)
 
 
 def _cut(splitter: Splitter, part: Part) -> list[Chunk]:
@@ -292,3 +295,5 @@ async def mark_failed(uow: UnitOfWork, document_id: UUID, version: int, *, code:
     updated = await uow.documents.update(document_id, version, values)
     if updated is not None and updated.indexed_version != version:
         await uow.chunks.delete_version(document_id, version)
+        if version > 1:
+            await prune_later(uow, document_id)

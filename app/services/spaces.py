@@ -13,6 +13,7 @@ from app.db.indexes import build_hnsw, drop_hnsw
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import EmbeddingSpace
 from app.providers.ports import Embedder
+from app.repositories.jobs import BACKGROUND
 from app.repositories.spaces import SpaceState
 from app.services.embedders import Embedders
 from app.services.filling import Filler, Space
@@ -20,8 +21,6 @@ from app.services.leases import Lease
 
 FILL = "space.fill"
 DROP = "space.drop"
-BACKGROUND = 200
-"""Priority of these jobs: after everything that somebody waits for."""
 DELETED_AT_ONCE = 5000
 log = get_logger(__name__)
 

@@ -14,6 +14,7 @@ from app.db.uow import UnitOfWork, UowFactory
 from app.providers.ports import Finished, Passage
 from app.rag.citations import verify
 from app.schemas.search import Source
+from app.services.forgetting import forget_deleted
 from app.services.live_turns import Event, LiveTurn
 from app.services.sessions import session_not_found
 from app.services.turns import Question, done_fields, error_fields, make_event
@@ -99,6 +100,7 @@ class TurnWriter:
             if not await uow.turns.finish(self._live.turn_id, ended):
                 raise RagchatError("turn_lost", "Another process has ended this turn.")
             await self._add(uow, events)
+            await forget_deleted(uow, {source.document_id for source in draft.sources if source.document_id})
         self._live.publish(events)
         log.info(
             "turn.done", turn_id=str(self._live.turn_id), status=ending, sources=len(draft.sources), **draft.timing

@@ -14,6 +14,7 @@ from app.db.uow import UnitOfWork, UowFactory
 from app.languages import detect
 from app.models import Turn, TurnEvent
 from app.schemas.search import Source
+from app.services.forgetting import forget_deleted
 from app.services.live_turns import Event, LiveTurn, LiveTurns
 from app.services.sessions import session_not_found
 
@@ -214,7 +215,9 @@ async def _keep_partial(uow: UnitOfWork, turn: Turn, events: list[TurnEvent]) ->
         "status": "interrupted",
         "finish_reason": "error",
     }
-    await uow.messages.add(message, [Source.model_validate(doc).model_dump() for doc in docs])
+    sources = [Source.model_validate(doc) for doc in docs]
+    await uow.messages.add(message, [source.model_dump() for source in sources])
+    await forget_deleted(uow, {source.document_id for source in sources if source.document_id})
     kept: UUID = message["id"]
     return kept
 

@@ -25,6 +25,9 @@ from app.worker.tasks import WORKER_DIED, Again, Job, Rejected, task_of
 POLL_SECONDS = 5.0
 """The net under LISTEN/NOTIFY."""
 PAUSE_SECONDS = 1.0
+DONE_KEPT_DAYS = 7
+PURGED_AT_ONCE = 1000
+"""In one sweep; there is one every few seconds."""
 log = get_logger(__name__)
 
 
@@ -124,7 +127,7 @@ class Worker:
                 await uow.jobs.retry_later(job.id, job.lease_token, error_code=code, patience=task_of(job).patience)
 
     async def _sweep(self) -> None:
-        """Ends what dead processes left: jobs without attempts, turns without a process."""
+        """Ends what dead processes left: jobs without attempts, turns without a process. Removes jobs long done."""
         while True:
             try:
                 await self._sweep_once()
@@ -143,6 +146,8 @@ class Worker:
             await task_of(job).give_up(self._runtime, job, WORKER_DIED)
             async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
                 await uow.jobs.bury(job.id, error_code=WORKER_DIED)
+        async with self._runtime.uow(self._system) as uow:
+            await uow.jobs.purge(days=DONE_KEPT_DAYS, limit=PURGED_AT_ONCE)
         interrupted = await self._runtime.turns.interrupt_expired(self._system)
         if interrupted:
             log.warning("turns.interrupted", count=interrupted)

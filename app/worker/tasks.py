@@ -9,7 +9,8 @@ from app.core.caller import tenant_caller
 from app.core.errors import RagchatError
 from app.readers.errors import UnreadableDocument
 from app.runtime import Runtime
-from app.services.documents import DELETE_FILE, INGEST
+from app.services.documents import DELETE_FILE, INGEST, PRUNE
+from app.services.forgetting import FORGET, forget_document
 from app.services.ingestion import Work, mark_failed
 from app.services.leases import Lease
 from app.services.spaces import DROP, FILL
@@ -78,6 +79,18 @@ async def delete_file(runtime: Runtime, job: Job) -> None:
     await runtime.storage.delete(job.payload["key"])
 
 
+async def prune_document(runtime: Runtime, job: Job) -> None:
+    await runtime.documents.prune(tenant_caller(job.tenant_id), UUID(job.payload["document_id"]))
+
+
+async def forget_rest(runtime: Runtime, job: Job) -> None:
+    """Of a document that more answers cited than the deleting request could see to."""
+    async with runtime.uow(tenant_caller(job.tenant_id)) as uow:
+        more = await forget_document(uow, UUID(job.payload["document_id"]))
+    if more:
+        raise Again
+
+
 async def fill_space(runtime: Runtime, job: Job) -> None:
     if not await runtime.spaces.fill(job.payload["space_id"], Lease(job.id, job.lease_token)):
         raise Again
@@ -98,6 +111,8 @@ async def leave(_runtime: Runtime, _job: Job, _code: str) -> None:
 TASKS = {
     INGEST: Task(ingest_document, give_up_ingest),
     DELETE_FILE: Task(delete_file, leave),
+    PRUNE: Task(prune_document, leave),
+    FORGET: Task(forget_rest, leave),
     FILL: Task(fill_space, leave),
     DROP: Task(drop_space, leave),
     DELIVER: Task(deliver_webhook, leave, patience=60),

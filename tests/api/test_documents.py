@@ -156,17 +156,17 @@ class TestDelete:
             while [*files.iterdir()]:
                 await asyncio.sleep(0.05)
 
-    async def test_old_answers_keep_the_title_only(self, tenant: Tenant) -> None:
+    async def test_old_answers_keep_its_place_only(self, tenant: Tenant) -> None:
         document = await tenant.add_text("The canary sings zyzzogeton.", title="Birds")
         session = await tenant.session()
         await tenant.http.post(f"/api/v1/sessions/{session}/chat", json={"message": "What does the canary sing?"})
         await tenant.http.delete(f"{DOCUMENTS}/{document['id']}")
         answer = (await tenant.http.get(f"/api/v1/sessions/{session}/messages")).json()["items"][1]
-        assert [(s["title"], s["text"]) for s in answer["sources"]] == [("Birds", None)]
+        assert [(s["title"], s["text"]) for s in answer["sources"]] == [("(deleted document)", None)]
         events = (await tenant.http.get(f"/api/v1/turns/{answer['turn_id']}/events")).text
         listed = [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: ")]
         docs = [doc for event in listed for doc in event.get("docs", [])]
-        assert [(doc["title"], doc["text"]) for doc in docs] == [("Birds", None)] * 2
+        assert [(doc["title"], doc["text"]) for doc in docs] == [("(deleted document)", None)] * 2
 
     async def test_during_processing_it_never_comes_back(self, tenant: Tenant) -> None:
         ids = []

@@ -179,3 +179,13 @@ async def rows(url: str, sql: str, *values: Any) -> list[asyncpg.Record]:
         return list(await connection.fetch(sql, *values))
     finally:
         await connection.close()
+
+
+async def ended(http: httpx.AsyncClient, id_: str, seconds: float = 45) -> dict[str, Any]:
+    """The document, ready or failed."""
+    async with asyncio.timeout(seconds):
+        while True:
+            document: dict[str, Any] = (await http.get(f"/api/v1/documents/{id_}")).json()
+            if document["status"] in ("ready", "failed"):
+                return document
+            await asyncio.sleep(0.1)

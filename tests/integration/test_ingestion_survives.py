@@ -5,13 +5,12 @@ import random
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import URL
 
 from tests.conftest import DOCUMENTS, make_database, shared
-from tests.integration.processes import Place, place, rows
+from tests.integration.processes import Place, ended, place, rows
 
 SEED = 20_417
 KILLS_AT = (0.05, 0.4, 0.75)
@@ -167,15 +166,6 @@ DIED_AT_EACH_ATTEMPT = """
 UPDATE jobs SET state = 'running', attempts = max_attempts, lease_token = gen_random_uuid(), lease_until = now()
 WHERE payload->>'document_id' = $1 AND state IN ('queued', 'running') RETURNING id
 """
-
-
-async def ended(http: Any, id_: str, seconds: float = 45) -> dict[str, Any]:
-    async with asyncio.timeout(seconds):
-        while True:
-            document: dict[str, Any] = (await http.get(f"/api/v1/documents/{id_}")).json()
-            if document["status"] in ("ready", "failed"):
-                return document
-            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
