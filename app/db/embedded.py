@@ -200,7 +200,7 @@ def is_made(folder: Path) -> bool:
     return (folder / "PG_VERSION").exists()
 
 
-def requireprograms() -> None:
+def require_programs() -> None:
     """Unavailable when the embedded PostgreSQL is not installed or may not run here."""
     programs()
     _account()

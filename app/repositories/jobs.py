@@ -55,6 +55,7 @@ WHERE state = 'running' AND lease_until < now() AND attempts >= max_attempts
 BURY = text("""
 UPDATE jobs SET state = 'dead', error_code = :error, finished_at = now(), lease_token = NULL, lease_until = NULL
 WHERE id = :id AND state = 'running' AND lease_until < now() AND attempts >= max_attempts
+RETURNING id
 """)
 
 END_NOW = text("""
@@ -145,8 +146,10 @@ class JobRepository(Repository):
         """Jobs whose worker died at the last attempt."""
         return [dict(row) for row in (await self._session.execute(EXHAUSTED)).mappings()]
 
-    async def bury(self, job_id: UUID, *, error_code: str) -> None:
-        await self._session.execute(BURY, {"id": job_id, "error": error_code})
+    async def bury(self, job_id: UUID, *, error_code: str) -> bool:
+        """False when somebody else has, or its worker lives after all."""
+        found = await self._session.execute(BURY, {"id": job_id, "error": error_code})
+        return found.scalar_one_or_none() is not None
 
     async def renew(self, job_id: UUID, token: UUID) -> bool:
         statement = text("""

@@ -6,61 +6,14 @@ in the database are the list of what is still to be embedded: a second run goes 
 reading and cutting are deterministic, and memory does not grow with the document.
 """
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from app.core.background import run_together
-from app.core.caller import Caller
 from app.core.errors import NotFound, RagchatError
-from app.core.ids import new_id
-from app.core.logging import get_logger
-from app.db.uow import UnitOfWork, UowFactory
-from app.languages import get_language
-from app.models import Document as DocumentRow
-from app.providers.ports import Storage
-from app.rag.chunking import Chunk, Splitter
-from app.rag.indexed_text import content_hash, embedded_text, searched_text
-from app.readers.errors import UnreadableDocument
-from app.readers.isolated import End, NewPage, Part, Text, stream_isolated
-from app.readers.limits import Limits
-from app.services.backlog import Backlog
+from app.db.uow import UnitOfWork
 from app.services.documents import prune_later
-from app.services.filling import Space
-from app.services.leases import Lease, LeaseLost
-from app.services.spaces import SpaceService, enqueue_fill
-
-STORED_AT_ONCE = 128
-EMBEDDING_TASKS = 2
-"""One window is embedded while the other is read or written."""
-RESERVED_TOKENS = 48
-"""Left for the heading or title that is embedded with each chunk, and for the model's own two."""
-log = get_logger(__name__)
-
-
-class CutDifferently(RagchatError):
-    """What an earlier run has stored is not what this program makes of the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One version of one document, under one lease."""
-
-    caller: Caller
-    document_id: UUID
-    version: int
-    lease: Lease
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    uow: UowFactory
-    storage: Storage
-    spaces: SpaceService
-    limits: Limits
+from app.services.indexing import CutDifferently, IndexingRun, Parts, Work
+from app.services.leases import LeaseLost
+from app.services.webhooks import announce
 
 
 class IngestionService:
@@ -81,7 +34,7 @@ class IngestionService:
                 raise LeaseLost from exc
             raise
 
-    async def _begin(self, work: Work) -> "_Run":
+    async def _begin(self, work: Work) -> IndexingRun:
         async with self._parts.uow(work.caller) as uow:
             await work.lease.hold(uow)
             row = await uow.documents.get(work.document_id)
@@ -90,210 +43,23 @@ class IngestionService:
             stored, _ = await uow.chunks.totals(work.document_id, work.version)
             kept = await self._parts.spaces.kept(uow)
         spaces = [space for each in kept if (space := await self._parts.spaces.load(each)) is not None]
-        return _Run(self._parts, work, row, stored_before=stored, spaces=spaces)
+        return IndexingRun(self._parts, work, row, stored_before=stored, spaces=spaces)
 
     async def fail(self, work: Work, error: RagchatError) -> None:
-        """Leaves the reason on the row; an older version that search sees stays."""
+        """Leaves the reason on the row; an older version that search sees stays. LeaseLost when it is not ours."""
         async with self._parts.uow(work.caller) as uow:
+            await work.lease.hold(uow)
             await mark_failed(uow, work.document_id, work.version, code=error.code, detail=error.detail)
 
 
-class _Run:
-    """One attempt at one version. `spaces`: the one in use first."""
-
-    def __init__(self, parts: Parts, work: Work, row: DocumentRow, *, stored_before: int, spaces: list[Space]) -> None:
-        self._parts = parts
-        self._work = work
-        self._row = row
-        self._stored_before = stored_before
-        self._spaces = spaces
-        self._backlog = Backlog()
-
-    async def to_the_end(self) -> None:
-        whole = self._row.status == "embedding" and 0 < self._stored_before == self._row.progress_total
-        if whole:  # an earlier run has stored every chunk
-            await self._step({"progress_done": 0})
-            self._backlog.add(self._stored_before)
-            self._backlog.close()
-            reading: list[Coroutine[Any, Any, None]] = []
-        else:
-            await self._step({"status": "reading", "progress_done": 0, "progress_total": 0})
-            reading = [self._read()]
-        await run_together(*reading, *(self._embed() for _ in range(EMBEDDING_TASKS)))
-        while (space := await self._switch()) is not None:
-            await self._embed_window(space, 0, self._backlog.size - 1)
-        log.info(
-            "document.ready",
-            document_id=str(self._work.document_id),
-            version=self._work.version,
-            chunks=self._backlog.size,
-        )
-
-    async def forget(self) -> None:
-        async with self._held() as uow:
-            await uow.chunks.delete_version(self._work.document_id, self._work.version)
-
-    @contextlib.asynccontextmanager
-    async def _held(self) -> AsyncIterator[UnitOfWork]:
-        async with self._parts.uow(self._work.caller) as uow:
-            await self._work.lease.hold(uow)
-            yield uow
-
-    async def _step(self, values: dict[str, Any]) -> None:
-        async with self._held() as uow:
-            if await uow.documents.update(self._work.document_id, self._work.version, values) is None:
-                raise LeaseLost
-
-    # --- reading, cutting, storing ---
-
-    async def _read(self) -> None:
-        embedder = self._spaces[0].embedder
-        splitter = Splitter(
-            embedder.token_spans,
-            max_tokens=embedder.max_tokens - RESERVED_TOKENS,
-            default_lang=self._row.lang or "en",
-        )
-        waiting: list[Chunk] = []
-        async with (
-            self._parts.storage.local_copy(self._row.storage_key) as path,
-            contextlib.aclosing(stream_isolated(path, self._row.kind, self._parts.limits)) as parts,
-        ):
-            pages = 0
-            async for part in parts:
-                if isinstance(part, NewPage) and part.number is not None:
-                    pages += 1
-                if isinstance(part, End):
-                    await self._step({"status": "chunking", "page_count": pages or None})
-                waiting += await asyncio.to_thread(_cut, splitter, part)
-                while len(waiting) >= STORED_AT_ONCE:
-                    await self._store(waiting[:STORED_AT_ONCE])
-                    del waiting[:STORED_AT_ONCE]
-        if waiting:
-            await self._store(waiting)
-        await self._all_stored()
-
-    async def _store(self, chunks: Sequence[Chunk]) -> None:
-        first, last = chunks[0].index, chunks[-1].index
-        document_id, version = self._work.document_id, self._work.version
-        rows = await asyncio.to_thread(self._rows, chunks)
-        async with self._held() as uow:
-            if not await uow.documents.is_current(document_id, version):
-                raise LeaseLost
-            if self._stored_before:
-                present = await uow.chunks.stored_hashes(document_id, version, first=first, last=last)
-                if any(row["content_hash"] != present.get(row["chunk_index"], row["content_hash"]) for row in rows):
-                    raise CutDifferently
-                rows = [row for row in rows if row["chunk_index"] not in present]
-            if rows:
-                await uow.chunks.add(rows)
-                if self._row.indexed_version is not None:
-                    await uow.chunks.copy_vectors(document_id, version, first=first, last=last)
-        self._backlog.add(len(chunks))
-
-    async def _all_stored(self) -> None:
-        count = self._backlog.size
-        if count == 0:
-            raise UnreadableDocument("no_text")
-        async with self._held() as uow:
-            await uow.chunks.delete_version(self._work.document_id, self._work.version, first=count)
-            values = {"status": "embedding", "progress_total": count}
-            if await uow.documents.update(self._work.document_id, self._work.version, values) is None:
-                raise LeaseLost
-        self._backlog.close()
-
-    def _rows(self, chunks: Sequence[Chunk]) -> list[dict[str, Any]]:
-        title = self._row.title
-        return [
-            {
-                "id": new_id(),
-                "document_id": self._work.document_id,
-                "document_version": self._work.version,
-                "chunk_index": chunk.index,
-                "page": chunk.page,
-                "char_start": chunk.char_start,
-                "char_end": chunk.char_end,
-                "heading": chunk.heading,
-                "content": chunk.text,
-                "content_hash": content_hash(title, chunk.heading, chunk.text),
-                "token_count": chunk.token_count,
-                "lang": chunk.lang,
-                "config": get_language(chunk.lang).text_search,
-                "indexed": searched_text(title, chunk.heading, chunk.text),
-            }
-            for chunk in chunks
-        ]
-
-    # --- embedding ---
-
-    async def _embed(self) -> None:
-        while (window := await self._backlog.next_window()) is not None:
-            first, last = window
-            for space in self._spaces:
-                await self._embed_window(space, first, last)
-            async with self._held() as uow:
-                done = last - first + 1
-                if not await uow.documents.add_progress(self._work.document_id, self._work.version, done):
-                    raise LeaseLost
-
-    async def _embed_window(self, space: Space, first: int, last: int) -> None:
-        async with self._parts.uow(self._work.caller) as uow:
-            rows = await uow.chunks.without_vector(
-                self._work.document_id, self._work.version, space.id, first=first, last=last
-            )
-        if not rows:
-            return
-        texts = [embedded_text(self._row.title, row["heading"], row["content"]) for row in rows]
-        vectors = await space.embedder.embed_documents(texts)
-        async with self._held() as uow:
-            await uow.spaces.add_vectors(space.id, [row["id"] for row in rows], vectors)
-
-    # --- the end ---
-
-    async def _switch(self) -> Space | None:
-        """One transaction: the new version is seen, the old one is gone. A space that has become the active one
-        meanwhile comes back: it must be filled first."""
-        document_id, version = self._work.document_id, self._work.version
-        async with self._held() as uow:
-            await uow.spaces.lock(shared=True)
-            active = await uow.spaces.active()
-            if active is not None and await uow.chunks.count_without_vector(document_id, version, active.id) > 0:
-                missing = active
-            else:
-                await self._finish(uow)
-                return None
-        return await self._parts.spaces.load(missing)
-
-    async def _finish(self, uow: UnitOfWork) -> None:
-        document_id, version = self._work.document_id, self._work.version
-        chunks, words = await uow.chunks.totals(document_id, version)
-        values = {
-            "status": "ready", "indexed_version": version, "indexed_at": await uow.jobs.now(), "chunk_count": chunks,
-            "term_count": words, "progress_done": chunks, "error_code": None, "error_detail": None,
-        }  # fmt: skip
-        if await uow.documents.update(document_id, version, values) is None:
-            raise LeaseLost
-        await uow.chunks.delete_other_versions(document_id, version)
-        for space in await uow.spaces.all():
-            if not space.is_active:
-                await enqueue_fill(uow, space.id)
-        if version > 1:
-            await prune_later(uow, document_id)
-
-
-def _cut(splitter: Splitter, part: Part) -> list[Chunk]:
-    match part:
-        case NewPage(number):
-            return splitter.begin_page(number)
-        case Text(text):
-            return splitter.feed(text)
-        case End():
-            return splitter.finish()
-
-
 async def mark_failed(uow: UnitOfWork, document_id: UUID, version: int, *, code: str, detail: str) -> None:
+    """Of no effect when there is a newer version. An older one that search sees stays."""
     values = {"status": "failed", "error_code": code, "error_detail": detail}
-    updated = await uow.documents.update(document_id, version, values)
-    if updated is not None and updated.indexed_version != version:
+    document = await uow.documents.update(document_id, version, values)
+    if document is None:
+        return
+    if document.indexed_version != version:
         await uow.chunks.delete_version(document_id, version)
-        if version > 1:
-            await prune_later(uow, document_id)
+    if version > 1:
+        await prune_later(uow, document_id)
+    await announce(uow, document, "document.failed")

@@ -119,12 +119,12 @@ class Worker:
 
     async def _retry(self, job: Job, code: str) -> None:
         with _database_may_be_down(job):
-            if job.last_attempt:
-                await task_of(job).give_up(self._runtime, job, code)
-                await self._complete(job, error_code=code, dead=True)
-                return
+            task = task_of(job)
             async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
-                await uow.jobs.retry_later(job.id, job.lease_token, error_code=code, patience=task_of(job).patience)
+                if not job.last_attempt:
+                    await uow.jobs.retry_later(job.id, job.lease_token, error_code=code, patience=task.patience)
+                elif await uow.jobs.complete(job.id, job.lease_token, error_code=code, dead=True):
+                    await task.give_up(uow, job, code)
 
     async def _sweep(self) -> None:
         """Ends what dead processes left: jobs without attempts, turns without a process. Removes jobs long done."""
@@ -142,10 +142,10 @@ class Worker:
             exhausted = await uow.jobs.exhausted()
         for row in exhausted:
             job = Job(**row, lease_token=row["id"])
-            log.error("job.dead", job_id=str(job.id), kind=job.kind)
-            await task_of(job).give_up(self._runtime, job, WORKER_DIED)
             async with self._runtime.uow(tenant_caller(job.tenant_id)) as uow:
-                await uow.jobs.bury(job.id, error_code=WORKER_DIED)
+                if await uow.jobs.bury(job.id, error_code=WORKER_DIED):
+                    log.error("job.dead", job_id=str(job.id), kind=job.kind)
+                    await task_of(job).give_up(uow, job, WORKER_DIED)
         async with self._runtime.uow(self._system) as uow:
             await uow.jobs.purge(days=DONE_KEPT_DAYS, limit=PURGED_AT_ONCE)
         interrupted = await self._runtime.turns.interrupt_expired(self._system)

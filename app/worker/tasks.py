@@ -7,11 +7,13 @@ from uuid import UUID
 
 from app.core.caller import tenant_caller
 from app.core.errors import RagchatError
+from app.db.uow import UnitOfWork
 from app.readers.errors import UnreadableDocument
 from app.runtime import Runtime
 from app.services.documents import DELETE_FILE, INGEST, PRUNE
 from app.services.forgetting import FORGET, forget_document
-from app.services.ingestion import Work, mark_failed
+from app.services.indexing import Work
+from app.services.ingestion import mark_failed
 from app.services.leases import Lease
 from app.services.spaces import DROP, FILL
 from app.services.webhooks import DELIVER
@@ -47,8 +49,8 @@ class Again(RagchatError):
 @dataclass(frozen=True, slots=True)
 class Task:
     run: Callable[[Runtime, Job], Awaitable[None]]
-    give_up: Callable[[Runtime, Job, str], Awaitable[None]]
-    """Called once when no attempt is left, with the error's code."""
+    give_up: Callable[[UnitOfWork, Job, str], Awaitable[None]]
+    """Called when no attempt is left, with the error's code, in the transaction that ends the job."""
     patience: float = 1
     """Multiplies the pauses between attempts."""
 
@@ -69,10 +71,9 @@ async def ingest_document(runtime: Runtime, job: Job) -> None:
         raise Rejected(exc.code) from exc
 
 
-async def give_up_ingest(runtime: Runtime, job: Job, code: str) -> None:
+async def give_up_ingest(uow: UnitOfWork, job: Job, code: str) -> None:
     detail = "Indexing was tried several times and did not finish; upload the document again to retry."
-    async with runtime.uow(tenant_caller(job.tenant_id)) as uow:
-        await mark_failed(uow, UUID(job.payload["document_id"]), job.payload["version"], code=code, detail=detail)
+    await mark_failed(uow, UUID(job.payload["document_id"]), job.payload["version"], code=code, detail=detail)
 
 
 async def delete_file(runtime: Runtime, job: Job) -> None:
@@ -104,7 +105,7 @@ async def deliver_webhook(runtime: Runtime, job: Job) -> None:
     await runtime.webhooks.deliver(tenant_caller(job.tenant_id), job.payload)
 
 
-async def leave(_runtime: Runtime, _job: Job, _code: str) -> None:
+async def leave(_uow: UnitOfWork, _job: Job, _code: str) -> None:
     """The dead job itself says what is left to do."""
 
 

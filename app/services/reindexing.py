@@ -1,0 +1,69 @@
+"""Indexing anew what is stored: a new version of the same bytes, so that search sees the old one until it is whole."""
+
+from typing import Any
+from uuid import UUID
+
+from app.core.caller import Caller
+from app.db.uow import UnitOfWork, UowFactory
+from app.models import Document
+from app.repositories.jobs import BACKGROUND
+from app.schemas.documents import DocumentOut
+from app.schemas.reindex import ReindexRequest
+from app.services.documents import INGEST, document_not_found, document_out
+
+AT_ONCE = 500
+FIRST_ID = UUID(int=0)
+ENDED = ("ready", "failed")
+FRESH: dict[str, Any] = {
+    "status": "queued",
+    "error_code": None,
+    "error_detail": None,
+    "progress_done": 0,
+    "progress_total": 0,
+}
+
+
+class ReindexService:
+    def __init__(self, uow: UowFactory) -> None:
+        self._uow = uow
+
+    async def run(self, caller: Caller, document_id: UUID) -> DocumentOut:
+        async with self._uow(caller) as uow:
+            document = await uow.documents.get(document_id, for_update=True, writable=True)
+            if document is None:
+                raise document_not_found()
+            return document_out(await requeue(uow, document))
+
+    async def run_many(self, caller: Caller, request: ReindexRequest) -> int:
+        """How many were queued. A transaction for each few hundred; behind what somebody waits for."""
+        queued, after = 0, FIRST_ID
+        while True:
+            async with self._uow(caller) as uow:
+                ids = await uow.documents.ended(
+                    collection=request.collection, status=request.status, after=after, limit=AT_ONCE
+                )
+                changed = await uow.documents.requeue(ids)
+                jobs = [ingest_job(id_, version) for id_, version in changed]
+                await uow.jobs.enqueue_many(INGEST, jobs, priority=BACKGROUND)
+            queued += len(changed)
+            if len(ids) < AT_ONCE:
+                return queued
+            after = ids[-1]
+
+
+async def requeue(uow: UnitOfWork, document: Document) -> Document:
+    """The document's row must be locked. One that is queued or in work stays as it is: its result is what counts."""
+    if document.status in ENDED:
+        await uow.documents.keep_version(document)
+        updated = await uow.documents.update(document.id, document.version, FRESH | {"version": document.version + 1})
+        if updated is None:
+            raise document_not_found()
+        document = updated
+    payload, dedupe_key = ingest_job(document.id, document.version)
+    await uow.jobs.enqueue(INGEST, payload, dedupe_key=dedupe_key)  # of no effect where there is one
+    return document
+
+
+def ingest_job(document_id: UUID, version: int) -> tuple[dict[str, Any], str]:
+    """(payload, dedupe key)"""
+    return {"document_id": str(document_id), "version": version}, f"{INGEST}:{document_id}:{version}"
