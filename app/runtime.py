@@ -17,23 +17,29 @@ from app.core.settings import Settings
 from app.db import migrate
 from app.db.embedded import embedded_postgres
 from app.db.engine import create_engine, wait_until_up
-from app.db.notify import listening
+from app.db.indexes import Indexes
+from app.db.notify import Hub, listening
 from app.db.uow import UowFactory, uow_factory
 from app.providers.embedding import canonical_name, open_embedder
 from app.providers.llm import ExtractiveModel
-from app.providers.ports import Embedder
-from app.providers.storage import LocalStorage
+from app.providers.ports import Embedder, Storage
+from app.providers.storage import open_storage
 from app.providers.webhooks import WebhookSender
 from app.readers.limits import Limits
+from app.repositories.documents import CHANNEL as DOCUMENT_CHANNEL
 from app.repositories.spaces import CHANNEL
 from app.services.auth import AuthService
 from app.services.chat import ChatService
+from app.services.document_events import DocumentEvents
 from app.services.documents import DocumentService
 from app.services.embedders import Embedders
 from app.services.health import HealthService
-from app.services.ingestion import IngestionService, Parts
+from app.services.indexing import Parts
+from app.services.ingestion import IngestionService
+from app.services.links import LinkService
 from app.services.live_turns import LiveTurns
 from app.services.messages import MessageService
+from app.services.reindexing import ReindexService
 from app.services.retrieval import RetrievalService
 from app.services.sessions import SessionService
 from app.services.spaces import SpaceService
@@ -53,11 +59,14 @@ class Runtime:
     settings: Settings
     engine: AsyncEngine
     uow: UowFactory
-    storage: LocalStorage
+    storage: Storage
     auth: AuthService
     sessions: SessionService
     messages: MessageService
     documents: DocumentService
+    links: LinkService
+    document_events: DocumentEvents
+    reindexing: ReindexService
     ingestion: IngestionService
     spaces: SpaceService
     retrieval: RetrievalService
@@ -95,14 +104,16 @@ async def open_runtime(
             await migrate.upgrade(engine)
         else:
             await migrate.wait_for_head(engine, MIGRATION_WAIT_SECONDS)
-        storage = LocalStorage(settings.data_dir / "files")
+        storage = make_storage(settings)
+        stack.push_async_callback(storage.close)
         await storage.open()
         uow = uow_factory(engine)
-        spaces = SpaceService(uow, embedders, engine)
+        spaces = SpaceService(uow, embedders, Indexes(engine))
         await spaces.open(model)
         runtime = _assemble(settings, engine, uow, storage, spaces)
         await runtime.auth.register_settings_key(settings_key(settings))
         stack.push_async_callback(runtime.chat.close, TURN_WAIT_SECONDS)
+        stack.push_async_callback(runtime.document_events.close)
         await stack.enter_async_context(in_background(_follow_switches(engine, spaces)))
         yield runtime
 
@@ -129,18 +140,21 @@ async def _follow_switches(engine: AsyncEngine, spaces: SpaceService) -> None:
                 await spaces.refresh()
             except RagchatError as exc:
                 log.warning("embedding_space.not_followed", code=exc.code)
+            except Exception:
+                log.exception("embedding_space.fault")
 
 
 def _assemble(
     settings: Settings,
     engine: AsyncEngine,
     uow: UowFactory,
-    storage: LocalStorage,
+    storage: Storage,
     spaces: SpaceService,
 ) -> Runtime:
     live = LiveTurns()
     turns = TurnService(uow, live)
     retrieval = RetrievalService(uow, spaces, exact_limit=settings.exact_search_limit)
+    documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
     return Runtime(
         settings=settings,
         engine=engine,
@@ -149,7 +163,10 @@ def _assemble(
         auth=AuthService(uow),
         sessions=SessionService(uow),
         messages=MessageService(uow),
-        documents=DocumentService(uow, storage, max_bytes=settings.max_upload_bytes),
+        documents=documents,
+        links=LinkService(documents, storage, settings_key=settings_key(settings)),
+        document_events=DocumentEvents(uow, Hub(engine, DOCUMENT_CHANNEL)),
+        reindexing=ReindexService(uow),
         ingestion=IngestionService(Parts(uow, storage, spaces, _limits(settings))),
         spaces=spaces,
         retrieval=retrieval,
@@ -171,6 +188,16 @@ def _assemble(
 def _webhooks(uow: UowFactory, settings: Settings) -> WebhookService:
     sender = WebhookSender(settings.webhook_allowed_hosts, https_only=settings.app_env == "production")
     return WebhookService(uow, sender)
+
+
+def make_storage(settings: Settings) -> Storage:
+    return open_storage(
+        settings.data_dir / "files",
+        bucket=settings.s3_bucket,
+        prefix=settings.s3_prefix,
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.aws_region,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -103,6 +103,10 @@ RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ChatCaller = Annotated[Caller, Depends(Scope("chat"))]
 IngestCaller = Annotated[Caller, Depends(Scope("ingest"))]
+AdminCaller = Annotated[Caller, Depends(Scope("admin"))]
 PagingDep = Annotated[Paging, Depends(get_paging)]
 IfMatch = Annotated[int | None, Depends(get_if_match)]
+VersionQuery = Annotated[
+    int | None, Field(ge=1, le=2**31 - 1), DIGITS, Query(description="Of the document. Default: the newest.")
+]
 IdPath = Annotated[str, Path(json_schema_extra={"format": "uuid"})]

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "documents", "description": "Upload, watch the indexing, read back, delete."},
     {"name": "search", "description": "Passages by meaning and by words."},
     {"name": "chat", "description": "Questions and answers; also as a WebSocket at `/chat/{session_id}`."},
+    {"name": "webhooks", "description": "Tell your own service when a document is ready or has failed."},
     {"name": "health", "description": "For people, load balancers and monitors; no key needed."},
 ]
 PROBLEMS = {
@@ -74,7 +75,7 @@ def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
         wanted |= {"408", "413", "415"}
     if path.endswith("/content"):
         wanted.add("416")
-    if path.endswith(("/chat", "/chat/stream")):
+    if path.endswith(("/chat", "/chat/stream")) or (method == "post" and path.endswith("/webhooks")):
         wanted.add("409")
     if method == "put":
         wanted.add("412")

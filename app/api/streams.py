@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from starlette.responses import Response
@@ -17,19 +17,26 @@ HEADERS = {
 }
 
 
-def encode(event: dict[str, Any]) -> bytes:
+def frame(type_: str, data: str, id_: str | None = None) -> bytes:
+    """`data` is JSON on one line."""
+    id_line = f"id: {id_}\n" if id_ is not None else ""
+    return f"event: {type_}\n{id_line}data: {data}\n\n".encode()
+
+
+def turn_frame(event: dict[str, Any]) -> bytes:
     """`event:` is the type, `id:` is `<turn_id>.<seq>`."""
     data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {event['type']}\nid: {event['turn_id']}.{event['seq']}\ndata: {data}\n\n".encode()
+    return frame(event["type"], data, f"{event['turn_id']}.{event['seq']}")
 
 
 class EventStream(Response):
     """The source is read on when the client has left only as far as it likes: a turn does not depend on it."""
 
-    def __init__(self, source: AsyncIterator[dict[str, Any]]) -> None:
+    def __init__(self, source: AsyncIterator[Any], encode: Callable[[Any], bytes] = turn_frame) -> None:
         super().__init__(b"", headers=HEADERS)
         del self.headers["content-length"]
         self._source = source
+        self._encode = encode
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -46,7 +53,7 @@ class EventStream(Response):
                     await task
 
     async def _send_all(self, send: Send) -> None:
-        pending: asyncio.Future[dict[str, Any]] | None = None
+        pending: asyncio.Future[Any] | None = None
         try:
             while True:
                 pending = pending or asyncio.ensure_future(anext(self._source))
@@ -56,12 +63,15 @@ class EventStream(Response):
                     continue
                 finished, pending = pending, None
                 try:
-                    await _write(send, encode(finished.result()))
+                    await _write(send, self._encode(finished.result()))
                 except StopAsyncIteration:
                     break
         finally:
             if pending is not None:
                 pending.cancel()
+                await asyncio.wait({pending})
+            if isinstance(self._source, AsyncGenerator):
+                await self._source.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -13,6 +13,12 @@ app = typer.Typer(
     help="A chat backend whose answers come from your own documents.",
 )
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON on stdout.")]
+JobIds = Annotated[list[str], typer.Argument(help="Ids, or their first or last digits.", show_default=False)]
+jobs = typer.Typer(no_args_is_help=True, help="Background work: look at it, run it again, end it.")
+app.add_typer(jobs, name="jobs")
+spaces = typer.Typer(no_args_is_help=True, help="Embedding models: try another one, switch to it, switch back.")
+app.add_typer(spaces, name="spaces")
+SpaceName = Annotated[str, typer.Argument(help="The space's id, or its model.", show_default=False)]
 
 
 @app.command()
@@ -97,3 +103,118 @@ def probe(
     from app.cli import probe as command
 
     command.probe(worker=worker)
+
+
+@jobs.command("list")
+def jobs_list(
+    state: Annotated[
+        Literal["queued", "running", "dead", "done"] | None, typer.Option(help="Default: all but those that are done.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="E.g. document.ingest.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most, newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """What is queued, running or dead."""
+    from app.cli import jobs as command
+
+    command.list_(state, kind, limit, as_json=as_json)
+
+
+@jobs.command("retry")
+def jobs_retry(
+    ids: JobIds = [],  # noqa: B006  typer's way of an optional list
+    all_dead: Annotated[bool, typer.Option("--all-dead", help="Every dead job.")] = False,
+) -> None:
+    """Run dead jobs, and those that wait for their next attempt, now."""
+    from app.cli import jobs as command
+
+    command.retry(ids, all_dead=all_dead)
+
+
+@jobs.command("bury")
+def jobs_bury(ids: JobIds) -> None:
+    """End queued and running jobs; the document of one that indexes fails."""
+    from app.cli import jobs as command
+
+    command.bury(ids)
+
+
+@app.command()
+def verify(
+    delete_orphans: Annotated[
+        bool, typer.Option("--delete-orphans", help="Delete files that this database does not refer to.")
+    ] = False,
+    fail_missing: Annotated[
+        bool, typer.Option("--fail-missing", help="Documents whose file is gone fail, unless they are ready.")
+    ] = False,
+    requeue: Annotated[bool, typer.Option("--requeue", help="Index what nobody works at.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding, then a summary.")] = False,
+) -> None:
+    """Compare the database with the file storage, and look for what was left half done."""
+    from app.cli import verify as command
+    from app.services.verification import Repairs
+
+    repairs = Repairs(delete_orphans=delete_orphans, fail_missing=fail_missing, requeue=requeue)
+    command.verify(repairs, as_json=as_json)
+
+
+@spaces.command("list")
+def spaces_list(as_json: AsJson = False) -> None:
+    """What there is, and how far it is filled."""
+    from app.cli import spaces as command
+
+    command.list_(as_json=as_json)
+
+
+@spaces.command("create")
+def spaces_create(
+    model: Annotated[str, typer.Argument(help="A model's name or folder; `model@256` keeps 256 dimensions.")],
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the work to running workers.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a space for a model and embed every passage for it. Search does not use it yet."""
+    from app.cli import spaces as command
+
+    command.create(model, detach=detach, as_json=as_json)
+
+
+@spaces.command("compare")
+def spaces_compare(
+    one: SpaceName,
+    other: SpaceName,
+    questions: Annotated[
+        Path, typer.Option("--questions", help='JSON lines: {"query", "document"?, "page"?}.', show_default=False)
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, max=50, help="How many passages.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Ask both the same questions: what they find, and how fast."""
+    from app.cli import spaces as command
+
+    command.compare(one, other, questions, top_k, as_json=as_json)
+
+
+@spaces.command("switch")
+def spaces_switch(space: SpaceName) -> None:
+    """Search by this one from now on. The old one is kept complete until it is dropped."""
+    from app.cli import spaces as command
+
+    command.switch(space)
+
+
+@spaces.command("rollback")
+def spaces_rollback() -> None:
+    """Switch back to the one before."""
+    from app.cli import spaces as command
+
+    command.rollback()
+
+
+@spaces.command("drop")
+def spaces_drop(
+    space: SpaceName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Delete a space that is not in use, with its vectors and its index."""
+    from app.cli import spaces as command
+
+    command.drop(space, yes=yes)

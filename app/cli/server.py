@@ -71,6 +71,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         typer.echo("\n".join(self._lines))
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Streams of documents end now: nobody should have to wait until their clients leave."""
+        self._app.state.runtime.document_events.end()
+        await super().shutdown(sockets)
+
 
 def _banner(settings: Settings) -> list[str]:
     shown = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104  display only

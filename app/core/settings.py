@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     )
     sentence_transformer_model: str = Field(
         "all-MiniLM-L6-v2",
-        description="Embedding model. Any other than the default needs `make embeddings`.",
+        description="Embedding model of a new installation; afterwards `ragchat spaces` changes it. "
+        "Any other than the default needs `make embeddings`.",
     )
     embedding_precision: Literal["auto", "f32"] = Field(
         "auto", description="`auto` uses bf16 where the processor has it; the shipped model only."

@@ -20,6 +20,8 @@ from app.repositories.messages import MessageRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.spaces import SpaceRepository
 from app.repositories.turns import TurnRepository
+from app.repositories.verification import VerificationRepository
+from app.repositories.webhooks import WebhookRepository
 
 
 class UnitOfWork:
@@ -60,6 +62,14 @@ class UnitOfWork:
     @cached_property
     def turns(self) -> TurnRepository:
         return TurnRepository(self._session, self.caller)
+
+    @cached_property
+    def verification(self) -> VerificationRepository:
+        return VerificationRepository(self._session, self.caller)
+
+    @cached_property
+    def webhooks(self) -> WebhookRepository:
+        return WebhookRepository(self._session, self.caller)
 
 
 UowFactory = Callable[[Caller], AbstractAsyncContextManager[UnitOfWork]]

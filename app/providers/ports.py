@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -44,15 +45,31 @@ class StoredFile:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    key: str
+    size: int
+    modified: datetime
+
+
 class Storage(Protocol):
-    """Original files under keys that the service makes; never a name that a client sent."""
+    """Original files under keys that the service makes; never a name that a client sent.
+
+    NotFound(code="file_missing") when there is no such file, Unavailable or StorageFull when the storage fails.
+    """
+
+    async def open(self) -> None:
+        """Sweeps what an earlier process left half written. A storage that does not answer is no error yet."""
+        ...
+
+    async def close(self) -> None: ...
 
     def receive(self) -> AbstractAsyncContextManager["Incoming"]:
         """A new file being written; unless `commit` was called, leaving the block removes it."""
         ...
 
     def local_copy(self, key: str) -> AbstractAsyncContextManager[Path]:
-        """The file on this machine while the block lasts. NotFound(code="file_missing") when there is none."""
+        """The file on this machine while the block lasts."""
         ...
 
     def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -60,11 +77,19 @@ class Storage(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """No error when it is gone already."""
+        """Every version of it that the storage keeps. No error when it is gone already."""
         ...
 
     async def check(self) -> None:
         """Raises Unavailable or StorageFull when nothing can be written."""
+        ...
+
+    def list_files(self, prefix: str = "") -> AsyncIterator[ListedFile]:
+        """Those whose key begins so, in no order."""
+        ...
+
+    async def link(self, key: str, *, filename: str, media_type: str, seconds: int) -> str | None:
+        """A URL that opens the file without credentials for so long; None when the storage has none of its own."""
         ...
 
 

@@ -8,12 +8,15 @@ import re
 from lxml import etree
 
 from app.readers.clean import cleaned_document
+from app.readers.code_pages import decode_named
 from app.readers.document import Document, Page
-from app.readers.encoding import by_bom, decode, decode_cp1252
+from app.readers.encoding import by_bom, decode
 from app.readers.errors import UnreadableDocument
 from app.readers.limits import DEFAULT_LIMITS, Limits
 
-_CHARSET = re.compile(rb"<meta[^>]{0,500}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+_CHARSET = re.compile(
+    rb"<(?:meta[^>]{0,500}?charset|\?xml[^>]{0,100}?encoding)\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE
+)
 _CHARSET_WITHIN = 4096
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _DROPPED = frozenset({"head", "script", "style", "noscript", "template", "svg", "iframe", "object"})
@@ -31,33 +34,32 @@ _CELLS = frozenset({"td", "th"})
 def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:  # noqa: ARG001 (the text is no longer than the file)
     if not data:
         raise UnreadableDocument("empty_file")
+    text, title = text_and_title(decode_html(data))
+    return cleaned_document("html", [Page(None, text)], title=title)
+
+
+def text_and_title(source: str) -> tuple[str, str | None]:
+    """For whatever holds HTML; empty text where there is none. Uncleaned."""
     # Parsed from UTF-8, not from str: lxml refuses a str whose XML declaration names an encoding.
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
-    source = _decoded(data).replace("\0", "").encode("utf-8", errors="replace")
     try:
-        root = etree.fromstring(source, parser)
-    except etree.XMLSyntaxError as exc:  # raised for a page without any element or text
-        raise UnreadableDocument("no_text") from exc
-    if root is None:
-        raise UnreadableDocument("no_text")
-    return cleaned_document("html", [Page(None, _Layout().text_of(root))], title=root.findtext(".//title"))
+        root = etree.fromstring(source.replace("\0", "").encode("utf-8", errors="replace"), parser)
+    except etree.XMLSyntaxError:  # raised for a page without any element or text
+        root = None
+    return ("", None) if root is None else (_Layout().text_of(root), root.findtext(".//title"))
 
 
-def _decoded(data: bytes) -> str:
+def decode_html(data: bytes) -> str:
     """BOM, then what the page says of itself, then as any text file."""
     marked = by_bom(data)
     if marked is not None:
         return marked
     said = _CHARSET.search(data[:_CHARSET_WITHIN])
     name = said[1].decode("ascii").lower() if said else ""
-    if name in ("iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii", "windows-1252", "cp1252"):
-        return decode_cp1252(data)  # browsers read all of these as Windows-1252 (WHATWG Encoding, 4.2)
     if not name or name.startswith("utf-16"):  # a page that says so in ASCII cannot be UTF-16
         return decode(data)
-    try:
-        return data.decode(name, errors="replace")
-    except (LookupError, UnicodeError):  # an unknown name, or a codec that is not for text
-        return decode(data)
+    named = decode_named(data, name)
+    return decode(data) if named is None else named
 
 
 class _Layout:
@@ -127,8 +129,10 @@ class _Layout:
                 self._line = [line]
             return
         spaced = _SPACE.sub(" ", text)
-        at_space = not self._line or self._line[-1].endswith(" ")
-        self._line.append(spaced.lstrip(" ") if at_space else spaced)
+        if not self._line or self._line[-1].endswith(" "):
+            spaced = spaced.lstrip(" ")
+        if spaced:
+            self._line.append(spaced)
 
     def _break(self) -> None:
         line = "".join(self._line).rstrip()

@@ -1,7 +1,8 @@
 """PDF: PDFium for the text, pypdf for what PDFium will not open. Pages are numbered from 1 in file order.
 
 PDFium is 10 times faster and gets Indic scripts right; pypdf repairs more and tries the empty owner password.
-Scripts, forms, attachments and links are never run, opened or followed by either.
+Scripts, forms, attachments and links are never run, opened or followed by either. Page headers and footers are
+left out but for their first occurrence.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pypdfium2
 from app.readers.clean import cleaned_document
 from app.readers.document import Document, Page
 from app.readers.errors import UnreadableDocument
+from app.readers.furniture import without_furniture
 from app.readers.hyphens import resolve_hyphens
 from app.readers.limits import DEFAULT_LIMITS, Limits
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pypdf import PdfReader
 
 # pypdf lets these out when a damaged file hands it other objects than it expects.
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, AssertionError)
 
 
 def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
@@ -104,5 +106,5 @@ def _check_page_count(count: int, limits: Limits) -> None:
 def _document(texts: list[str], title: str | None) -> Document:
     silent = sum(not text.strip() for text in texts)
     warnings = [f"{silent} of {len(texts)} pages hold no text."] if silent else []
-    pages = (Page(number, text) for number, text in enumerate(texts, start=1))
+    pages = (Page(number, text) for number, text in enumerate(without_furniture(texts), start=1))
     return cleaned_document("pdf", pages, title=title, warnings=warnings)

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from app.readers import ARCHIVES
+from app.readers.archive import MIMETYPES
 from app.readers.clean import INVISIBLE
 from app.readers.errors import UnreadableDocument
 from app.readers.suffixes import ALLOWED_SUFFIXES, KIND_BY_SUFFIX
@@ -19,14 +21,18 @@ _UNPRINTABLE = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{INVISIBLE}]")
 _PDF_WITHIN = 1024  # ISO 32000 readers look for the header this far into the file
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIP = b"PK\x03\x04"
-_DOCX_FIRST_ENTRIES = (
-    *(b"[Content_Types].xml", b"_rels/", b"docProps/"),
-    *(b"docMetadata/", b"word/", b"customXml/"),
+_MIMETYPE = re.compile(rb"application/[\w.+-]+?(?=\s*(?:PK[\x01-\x08]|\Z))")
+_OOXML_ENTRY = re.compile(rb"PK\x03\x04.{26}(word|xl|ppt)/", re.DOTALL)
+_OOXML_KINDS = {b"word": "docx", b"xl": "xlsx", b"ppt": "pptx"}
+_FIRST_ENTRIES = (
+    *(b"[Content_Types].xml", b"_rels/", b"docProps/", b"docMetadata/", b"customXml/"),
+    *(b"META-INF/", b"Configurations2/", b"Thumbnails/", b"Pictures/", b"OEBPS/", b"OPS/", b"EPUB/"),
 )
+_FIRST_SUFFIXES = (b".xml", b".rels", b".opf", b".ncx", b".xhtml", b".html", b".htm")
 _BINARY = (
     b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\x89PNG", b"\xff\xd8\xff", b"\x1f\x8b",
     b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd", b"PK\x05\x06", b"PK\x07\x08",
-    b"SQLite format 3\0", b"\0asm", b"{\\rtf", b"II*\0", b"MM\0*",
+    b"SQLite format 3\0", b"\0asm", b"II*\0", b"MM\0*",
 )  # fmt: skip
 # As letters they may begin a text.
 _BINARY_IF_ZEROS = (b"MZ", b"GIF8", b"RIFF", b"BM", b"ID3", b"OggS", b"BZh")
@@ -34,12 +40,14 @@ _HTML = re.compile(  # atomic groups: without them a run of comments costs expon
     rb"\s*(?><\?xml.*?\?>\s*)?(?><!--.*?-->\s*)*<(?:!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL
 )
 
+_MAIL = re.compile(rb"\s*(?:From [^\r\n]*[\r\n]+)?[!-9;-~]{1,76}[ \t]*:")
+
 
 def sniff(head: bytes, filename: str) -> str:
-    """`head` is the first HEAD_BYTES bytes. Returns pdf, docx, doc, txt, md or html.
+    """`head` is the first HEAD_BYTES bytes. Returns a value of KIND_BY_SUFFIX.
 
-    Raises UnreadableDocument: unsupported_type, empty_file or type_mismatch. A zip that starts like a .docx
-    is taken for one; what it truly is only its reader can say.
+    Raises UnreadableDocument: unsupported_type, empty_file or type_mismatch. A zip that may be a document is taken
+    for what its first bytes tell or its name says; what it truly is only its reader can say.
     """
     claimed = KIND_BY_SUFFIX.get(suffix_of(filename))
     if claimed is None:
@@ -49,35 +57,56 @@ def sniff(head: bytes, filename: str) -> str:
     content = _content(head[:HEAD_BYTES])
     if claimed == "pdf" and content == "text" and b"%PDF-" in head[:_PDF_WITHIN]:
         return "pdf"
-    if content not in _FITTING[claimed]:
+    if content not in _FITTING[claimed] or (claimed == "eml" and not _MAIL.match(_narrow(head))):
         raise UnreadableDocument("type_mismatch")
-    return content if content in ("pdf", "docx", "doc") else claimed
+    if content == "zip":
+        return "docx" if claimed == "doc" else claimed
+    return claimed if content in ("text", "html") else content
 
 
+# People rename one into another, and an encrypted .docx or .xlsx is an OLE container as .doc is.
+_OFFICE = ARCHIVES | {"zip", "doc"}
 _FITTING = {
+    **dict.fromkeys(ARCHIVES, _OFFICE),
+    "doc": _OFFICE | {"rtf"},
+    "rtf": {"rtf"},
     "pdf": {"pdf"},
-    # An encrypted .docx is an OLE container, and people rename one of the two into the other.
-    "docx": {"docx", "doc"},
-    "doc": {"docx", "doc"},
-    "txt": {"text"},
-    "md": {"text"},
+    **dict.fromkeys(("txt", "md", "csv", "eml"), frozenset({"text"})),
     "html": {"text", "html"},
 }
 
 
 def _content(head: bytes) -> str:
-    """pdf, docx, doc, html, text or other."""
+    """A kind that has marks of its own, zip (some document in a zip), text or other."""
     if head.startswith(_ZIP):
-        name_length = int.from_bytes(head[26:28], "little")
-        return "docx" if head[30 : 30 + name_length].startswith(_DOCX_FIRST_ENTRIES) else "other"
+        return _content_of_zip(head)
     if head.startswith(_OLE):
         return "doc"
     if head.startswith(_BINARY) or (head.startswith(_BINARY_IF_ZEROS) and b"\0" in head):
         return "other"
-    text = head.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
-    if text.lstrip().startswith(b"%PDF-"):
+    text = _narrow(head).lstrip()
+    if text.startswith(b"%PDF-"):
         return "pdf"
+    if text.startswith(b"{\\rtf"):
+        return "rtf"
     return "html" if _HTML.match(text) else "text"
+
+
+def _narrow(head: bytes) -> bytes:
+    """UTF-16 looks like ASCII then, where it is."""
+    return head.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+
+
+def _content_of_zip(head: bytes) -> str:
+    """By the first entries; an OOXML package may begin with anything, so XML in front is given the benefit."""
+    name_end = 30 + int.from_bytes(head[26:28], "little")
+    name = head[30:name_end]
+    if name == b"mimetype":
+        said = _MIMETYPE.match(head, name_end + int.from_bytes(head[28:30], "little"))
+        return MIMETYPES.get(said[0], "other") if said else "zip"
+    if found := _OOXML_ENTRY.search(head):
+        return _OOXML_KINDS[found[1]]
+    return "zip" if name.startswith(_FIRST_ENTRIES) or name.endswith(_FIRST_SUFFIXES) else "other"
 
 
 def suffix_of(filename: str) -> str:

@@ -1,4 +1,4 @@
-"""Which file names are taken, and what each suffix claims to be."""
+"""Which file names are taken, what each suffix claims to be, and how originals are served."""
 
 KIND_BY_SUFFIX = {
     ".pdf": "pdf",
@@ -9,6 +9,31 @@ KIND_BY_SUFFIX = {
     ".markdown": "md",
     ".html": "html",
     ".htm": "html",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".xlsx": "xlsx",
+    ".pptx": "pptx",
+    ".odt": "odt",
+    ".rtf": "rtf",
+    ".epub": "epub",
+    ".eml": "eml",
 }
 ALLOWED_SUFFIXES = tuple(KIND_BY_SUFFIX)
 """For messages and file pickers, most common first."""
+_OOXML = "application/vnd.openxmlformats-officedocument."
+MEDIA_TYPES = {
+    "pdf": "application/pdf",
+    "docx": f"{_OOXML}wordprocessingml.document",
+    "doc": "application/msword",
+    "txt": "text/plain; charset=utf-8",
+    "md": "text/markdown; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "csv": "text/csv",
+    "xlsx": f"{_OOXML}spreadsheetml.sheet",
+    "pptx": f"{_OOXML}presentationml.presentation",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "rtf": "application/rtf",
+    "epub": "application/epub+zip",
+    "eml": "message/rfc822",
+}
+"""By kind."""

@@ -139,9 +139,7 @@ class DocumentRepository(Repository):
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
 
-    async def ended(
-        self, *, collection: str | None, status: str | None, after: UUID, limit: int
-    ) -> list[UUID]:
+    async def ended(self, *, collection: str | None, status: str | None, after: UUID, limit: int) -> list[UUID]:
         """Ids, in their order, of the caller's documents that are ready or have failed."""
         statement = select(Document.id).where(self._writable(), Document.status.in_(("ready", "failed")))
         if collection is not None:

@@ -1,11 +1,14 @@
 """DDL of the HNSW index of a space. Numbers only are put into the statements; DDL takes no bound parameters."""
 
+INDEX_PREFIX = "ix_chunk_embeddings_hnsw_"
 HNSW_M = 16
 HNSW_EF_CONSTRUCTION = 128
+MOST_DIMENSIONS = 4000
+"""What pgvector indexes of a halfvec."""
 
 
 def index_name(space_id: int) -> str:
-    return f"ix_chunk_embeddings_hnsw_{int(space_id)}"
+    return f"{INDEX_PREFIX}{int(space_id)}"
 
 
 def create_index(space_id: int, width: int, *, concurrently: bool = False) -> str:

@@ -8,6 +8,7 @@ sees the chunks of all.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.models import EmbeddingSpace
 from app.repositories.base import Repository
-from app.repositories.hnsw import create_index
+from app.repositories.hnsw import INDEX_PREFIX, create_index, index_name
 
 CHANNEL = "ragchat_spaces"
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('embedding_spaces'))"
@@ -30,31 +31,39 @@ SELECT s.id, c.id, c.tenant_id, CAST(r.embedding AS halfvec)
 FROM unnest(CAST(:ids AS uuid[]), CAST(:embeddings AS text[])) AS r(chunk_id, embedding)
 JOIN chunks c ON c.id = r.chunk_id
 JOIN embedding_spaces s ON s.id = :space AND NOT s.is_dropping
+ORDER BY c.id
 ON CONFLICT DO NOTHING
 """)
-"""A chunk that has been deleted meanwhile, or a space that is being dropped, is left out."""
+"""A chunk that has been deleted meanwhile, or a space that is being dropped, is left out. In one order, as two
+transactions that add the same rows in different orders would wait for each other."""
 
-UNFILLED = text("""
-SELECT c.id, c.heading, c.content, d.title
-FROM chunks c JOIN documents d ON d.id = c.document_id
-WHERE c.id > :after AND NOT EXISTS (SELECT 1 FROM chunk_embeddings e WHERE e.chunk_id = c.id AND e.space_id = :space)
-ORDER BY c.id LIMIT :limit
-""")
+VISIBLE = """chunks c JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version"""
+NO_VECTOR = "NOT EXISTS (SELECT 1 FROM chunk_embeddings e WHERE e.chunk_id = c.id AND e.space_id = :space)"
 
-MISSING = text("""
-SELECT count(*) FROM chunks c
-JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version
-WHERE NOT EXISTS (SELECT 1 FROM chunk_embeddings e WHERE e.chunk_id = c.id AND e.space_id = :space)
-""")
+UNFILLED = text(f"""
+SELECT c.id, c.heading, c.content, d.title FROM {VISIBLE}
+WHERE c.id > :after AND {NO_VECTOR} ORDER BY c.id LIMIT :limit
+""")  # noqa: S608  constants
 
-LIST = text("""
-SELECT s.id, s.model, s.dimensions, s.languages, s.is_active, s.is_dropping, s.created_at, s.activated_at,
-       (SELECT count(*) FROM chunk_embeddings e WHERE e.space_id = s.id) AS vectors,
-       (SELECT count(*) FROM chunks) AS chunks,
-       coalesce((SELECT i.indisvalid FROM pg_class k JOIN pg_index i ON i.indexrelid = k.oid
-                 WHERE k.relname = 'ix_chunk_embeddings_hnsw_' || s.id), false) AS indexed
-FROM embedding_spaces s ORDER BY s.id
-""")
+MISSING = text(f"SELECT count(*) FROM {VISIBLE} WHERE {NO_VECTOR}")  # noqa: S608  constants
+
+INDEXED = text("SELECT EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(:name) AND indisvalid)")
+
+LIST = text(f"""
+WITH visible AS MATERIALIZED (SELECT c.id FROM {VISIBLE})
+SELECT s.id, s.model, s.dimensions, s.languages, s.is_active AS active, s.is_dropping AS dropping,
+       s.created_at, s.activated_at,
+       (SELECT count(*) FROM visible v JOIN chunk_embeddings e ON e.chunk_id = v.id AND e.space_id = s.id) AS vectors,
+       (SELECT count(*) FROM visible) AS chunks,
+       EXISTS (SELECT 1 FROM pg_index i WHERE i.indexrelid = to_regclass('{INDEX_PREFIX}' || s.id)
+               AND i.indisvalid) AS indexed,
+       last.state AS job, CASE WHEN last.state = 'dead' THEN last.error_code END AS error
+FROM embedding_spaces s LEFT JOIN LATERAL (
+    SELECT j.state, j.error_code FROM jobs j
+    WHERE j.kind LIKE 'space.%' AND j.payload->>'space_id' = s.id::text ORDER BY j.id DESC LIMIT 1
+) AS last ON true
+ORDER BY s.id
+""")  # noqa: S608  constants
 
 DELETE_SOME = text("""
 DELETE FROM chunk_embeddings WHERE ctid = ANY(ARRAY(
@@ -65,19 +74,24 @@ DELETE FROM chunk_embeddings WHERE ctid = ANY(ARRAY(
 
 @dataclass(frozen=True, slots=True)
 class SpaceState:
-    """A space and how far it is filled. `chunks` counts those of all versions, `indexed` the HNSW index."""
+    """A space and how far it is filled. `chunks` are those that search sees, `vectors` how many of them have one."""
 
     id: int
     model: str
     dimensions: int
     languages: list[str]
-    is_active: bool
-    is_dropping: bool
-    created_at: Any
-    activated_at: Any
+    active: bool
+    dropping: bool
+    created_at: datetime
+    activated_at: datetime | None
     vectors: int
     chunks: int
     indexed: bool
+    """Its HNSW index is there and valid."""
+    job: str | None
+    """State of the newest job about it."""
+    error: str | None
+    """Code of that job's error when it is dead."""
 
 
 class SpaceRepository(Repository):
@@ -126,13 +140,17 @@ class SpaceRepository(Repository):
         return space
 
     async def unfilled(self, space_id: int, *, after: UUID, limit: int) -> list[dict[str, Any]]:
-        """id, heading, content and title of chunks that the space has no vector of, in the order of their ids."""
+        """id, heading, content and title of visible chunks without a vector in the space, in the order of their ids."""
         values = {"space": space_id, "after": after, "limit": limit}
         return [dict(row) for row in (await self._session.execute(UNFILLED, values)).mappings()]
 
     async def missing(self, space_id: int) -> int:
         """Visible chunks, of all tenants, that the space has no vector of."""
         return int((await self._session.execute(MISSING, {"space": space_id})).scalar_one())
+
+    async def indexed(self, space_id: int) -> bool:
+        """Whether its HNSW index is there and valid."""
+        return bool((await self._session.execute(INDEXED, {"name": index_name(space_id)})).scalar_one())
 
     async def add_vectors(self, space_id: int, ids: Sequence[UUID], vectors: npt.NDArray[np.float32]) -> None:
         """Shape (n, width). Vectors that are there already stay. What was deleted meanwhile is left out."""
@@ -150,11 +168,15 @@ class SpaceRepository(Repository):
             """),
             {"space": space_id},
         )
-        await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+        await self._notify()
 
     async def mark_dropping(self, space_id: int) -> None:
         statement = update(EmbeddingSpace).where(EmbeddingSpace.id == space_id).values(is_dropping=True)
         await self._session.execute(statement.execution_options(synchronize_session=False))
+        await self._notify()
+
+    async def _notify(self) -> None:
+        await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
     async def delete_some(self, space_id: int, *, limit: int) -> int:
         """How many vectors went."""

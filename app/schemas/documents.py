@@ -68,6 +68,14 @@ class DocumentOut(Response):
     indexed_at: datetime | None
 
 
+class LinkOut(Response):
+    url: str = Field(
+        description="Opens the file for whoever has it. Relative to this service, or absolute when an S3 bucket keeps "
+        "the files."
+    )
+    expires_at: datetime
+
+
 class ChunkOut(Response):
     id: UUID
     chunk_index: int

@@ -23,14 +23,6 @@ PRUNE = "document.prune"
 PRUNE_AFTER_SECONDS = 900.0
 UNTIL_DONE = 100_000
 Original = Document | DocumentVersion
-MEDIA_TYPES = {
-    "pdf": "application/pdf",
-    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "doc": "application/msword",
-    "txt": "text/plain; charset=utf-8",
-    "md": "text/markdown; charset=utf-8",
-    "html": "text/html; charset=utf-8",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,12 +43,9 @@ class Filler:
         self._turn = asyncio.Lock()
 
     async def run(self) -> bool:
-        """True when every chunk that there was has its vector."""
+        """True when it has come to the last chunk. Those that came in behind it meanwhile are for the next run."""
         await run_together(self._work(), self._work())
-        if not self._exhausted:
-            return False
-        async with self._uow(SYSTEM) as uow:  # those that came in behind the windows
-            return not await uow.spaces.unfilled(self._space.id, after=FIRST_ID, limit=1)
+        return self._exhausted
 
     async def _work(self) -> None:
         while self._left > 0 and not self._exhausted:

@@ -236,7 +236,7 @@ class IndexingRun:
             raise LeaseLost
         await uow.chunks.delete_other_versions(document_id, version)
         for space in await uow.spaces.all():
-            if not space.is_active:
+            if not space.is_active and await uow.chunks.count_without_vector(document_id, version, space.id) > 0:
                 await enqueue_fill(uow, space.id)
         if version > 1:
             await prune_later(uow, document_id)

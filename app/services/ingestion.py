@@ -46,10 +46,12 @@ class IngestionService:
         return IndexingRun(self._parts, work, row, stored_before=stored, spaces=spaces)
 
     async def fail(self, work: Work, error: RagchatError) -> None:
-        """Leaves the reason on the row; an older version that search sees stays. LeaseLost when it is not ours."""
+        """Leaves the reason on the row and ends the job: who sees the failure may send the document again at once, and
+        a new job must not be taken for a twin of this one. LeaseLost when it is not ours."""
         async with self._parts.uow(work.caller) as uow:
             await work.lease.hold(uow)
             await mark_failed(uow, work.document_id, work.version, code=error.code, detail=error.detail)
+            await uow.jobs.complete(work.lease.job_id, work.lease.token, error_code=error.code)
 
 
 async def mark_failed(uow: UnitOfWork, document_id: UUID, version: int, *, code: str, detail: str) -> None:

@@ -118,8 +118,14 @@ def _source(n: int, row: dict[str, Any]) -> Source:
         text=row["content"],
         score=round(row["score"], 6),
         lang=row["lang"],
-        url=f"/api/v1/documents/{row['document_id']}/content" + (f"#page={row['page']}" if row["page"] else ""),
+        url=_url(row),
     )
+
+
+def _url(row: dict[str, Any]) -> str:
+    """Of the version that was found: it opens the same text when a newer one has taken its place."""
+    page = f"#page={row['page']}" if row["page"] else ""
+    return f"/api/v1/documents/{row['document_id']}/content?version={row['document_version']}{page}"
 
 
 def _explain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

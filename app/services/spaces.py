@@ -4,24 +4,26 @@ A new model gets a space of its own, which is filled in the background, indexed,
 UPDATE; the old one stays filled until it is dropped, so that the way back is one UPDATE, too.
 """
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from app.core.caller import SYSTEM
-from app.core.errors import Conflict, NotFound, RagchatError
+from app.core.errors import Conflict, Invalid, NotFound, RagchatError, Unavailable
 from app.core.logging import get_logger
-from app.db.indexes import build_hnsw, drop_hnsw
+from app.db.indexes import Indexes
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import EmbeddingSpace
 from app.providers.ports import Embedder
+from app.repositories.hnsw import MOST_DIMENSIONS
 from app.repositories.jobs import BACKGROUND
 from app.repositories.spaces import SpaceState
 from app.services.embedders import Embedders
-from app.services.filling import Filler, Space
+from app.services.filling import FIRST_ID, Filler, Space
 from app.services.leases import Lease
 
 FILL = "space.fill"
 DROP = "space.drop"
+DROP_AFTER_SECONDS = 60.0
+"""Processes that are still loading the next model search the old vectors meanwhile."""
 DELETED_AT_ONCE = 5000
+LARGEST_ID = 2**15 - 1
 log = get_logger(__name__)
 
 
@@ -30,19 +32,22 @@ def space_not_found() -> NotFound:
 
 
 class SpaceService:
-    def __init__(self, uow: UowFactory, embedders: Embedders, engine: AsyncEngine) -> None:
+    def __init__(self, uow: UowFactory, embedders: Embedders, indexes: Indexes) -> None:
         self._uow = uow
         self._embedders = embedders
-        self._engine = engine
+        self._indexes = indexes
         self._current: Space | None = None
         self._wanted = ""
         self._stale = False
+        self._lost = False
 
     @property
     def current(self) -> Space:
-        """The one that this process searches."""
+        """The one that this process searches. Unavailable(space_dropped) when it is gone and no other can be loaded."""
         if self._current is None:
             raise RuntimeError("no space was opened")
+        if self._lost:
+            raise Unavailable("space_dropped", "This process cannot load the embedding model that is in use.")
         return self._current
 
     async def open(self, model: str) -> None:
@@ -51,7 +56,9 @@ class SpaceService:
             active = await uow.spaces.active()
         if active is None:
             embedder = await self._embedders.get(model)
-            active = await self._create(embedder)
+            async with self._uow(SYSTEM) as uow:
+                await uow.spaces.lock()
+                active = await uow.spaces.active() or await _create(uow, embedder)
         self._current = await self._loaded(active)
         self._wanted = model
         if self.degraded():
@@ -59,22 +66,26 @@ class SpaceService:
 
     def degraded(self) -> list[str]:
         """When the settings name another model than the one in use, or the one in use cannot be loaded here."""
-        return ["embedding_space"] if self._stale or self._wanted != self.current.model else []
+        other = self._current is not None and self._current.model != self._wanted
+        return ["embedding_space"] if self._stale or other else []
 
     async def refresh(self) -> None:
         """Follows a switch. The old space serves until the new one's model is loaded, or if it cannot be."""
+        mine = self._current
         async with self._uow(SYSTEM) as uow:
             active = await uow.spaces.active()
-        if active is None or active.id == self.current.id:
-            self._stale = False
+            kept = {space.id for space in await uow.spaces.all()}
+        if active is None or mine is None or active.id == mine.id:
+            self._stale = self._lost = False
             return
         try:
             self._current = await self._loaded(active)
         except RagchatError as exc:
-            self._stale = True
-            log.error("embedding_space.cannot_follow", model=active.model, code=exc.code)
+            if not self._stale:
+                log.error("embedding_space.cannot_follow", model=active.model, code=exc.code)
+            self._stale, self._lost = True, mine.id not in kept
             return
-        self._stale = False
+        self._stale = self._lost = False
         log.info("embedding_space.switched", model=active.model)
 
     async def kept(self, uow: UnitOfWork) -> list[EmbeddingSpace]:
@@ -93,38 +104,67 @@ class SpaceService:
 
     async def _loaded(self, space: EmbeddingSpace) -> Space:
         embedder = await self._embedders.get(space.model)
+        if embedder.dimensions != space.dimensions:
+            detail = f"{space.model} has {embedder.dimensions} dimensions now; its vectors have {space.dimensions}."
+            raise Unavailable("embedder_changed", detail)
         return Space(space.id, space.model, space.dimensions, frozenset(space.languages), embedder)
 
     async def states(self) -> list[SpaceState]:
         async with self._uow(SYSTEM) as uow:
             return await uow.spaces.states()
 
+    async def named(self, name: str) -> EmbeddingSpace:
+        """By its id or its model's canonical name. NotFound(space_not_found)."""
+        async with self._uow(SYSTEM) as uow:
+            if name.isdecimal():
+                space = await uow.spaces.get(int(name)) if int(name) <= LARGEST_ID else None
+            else:
+                space = await uow.spaces.find(name)
+        if space is None:
+            raise space_not_found()
+        return space
+
+    async def complete(self, space: EmbeddingSpace) -> Space:
+        """Loaded, to be searched. Conflict(space_incomplete, space_not_indexed) while it could find too little."""
+        async with self._uow(SYSTEM) as uow:
+            lack = await _lack(uow, space.id)
+        if lack is not None:
+            raise lack
+        return await self._loaded(space)
+
     async def create(self, model: str) -> EmbeddingSpace:
         """A space for the model, and the job that fills it. An existing one is filled on."""
-        space = await self._create(await self._embedders.get(model))
+        embedder = await self._embedders.get(model)
         async with self._uow(SYSTEM) as uow:
+            space = await _create(uow, embedder)
             await enqueue_fill(uow, space.id)
         return space
 
-    async def _create(self, embedder: Embedder) -> EmbeddingSpace:
-        async with self._uow(SYSTEM) as uow:
-            languages = sorted(embedder.languages)
-            space = await uow.spaces.create(embedder.name, dimensions=embedder.dimensions, languages=languages)
-        if space.is_dropping:
-            raise Conflict("space_dropping", "The space of this model is being dropped; try again when it is gone.")
-        return space
-
     async def fill(self, space_id: int, lease: Lease) -> bool:
-        """Embeds what the space lacks. True when nothing was left and it is indexed; False: call again."""
+        """Embeds what the space lacks. True when it is complete, indexed, and the job has ended; else call again."""
         async with self._uow(SYSTEM) as uow:
             row = await uow.spaces.get(space_id)
         if row is None or row.is_dropping:
+            await self._indexes.drop(space_id)  # an index that was being built when it was dropped
             return True
         if not await Filler(self._uow, await self._loaded(row), lease).run():
             return False
-        await build_hnsw(self._engine, row.id, row.dimensions)
+        await self._indexes.build(row.id, row.dimensions)
+        if not await self._filled(space_id, lease):
+            return False
         log.info("embedding_space.filled", model=row.model)
         return True
+
+    async def _filled(self, space_id: int, lease: Lease) -> bool:
+        """Ends the job when nothing is left. Under the lock of documents that become visible: each is either seen here,
+        or sees that the job has ended and asks for another one."""
+        async with self._uow(SYSTEM) as uow:
+            await uow.spaces.lock()
+            row = await uow.spaces.get(space_id)
+            if row is None or row.is_dropping or await uow.spaces.unfilled(space_id, after=FIRST_ID, limit=1):
+                return False
+            await uow.jobs.complete(lease.job_id, lease.token)
+            return True
 
     async def switch(self, space_id: int) -> EmbeddingSpace:
         """Conflict(space_incomplete, space_not_indexed) while a search in it could find less than in the old one."""
@@ -133,15 +173,13 @@ class SpaceService:
             space = await uow.spaces.get(space_id)
             if space is None or space.is_dropping:
                 raise space_not_found()
-            missing = await uow.spaces.missing(space_id)
-            if missing:
+            lack = await _lack(uow, space_id)
+            if lack is not None:
                 await enqueue_fill(uow, space_id)
-            elif not next(state.indexed for state in await uow.spaces.states() if state.id == space_id):
-                raise Conflict("space_not_indexed", "The index of this space is not built yet; its job does it last.")
-            else:
+            elif not space.is_active:
                 await uow.spaces.activate(space_id)
-        if missing:
-            raise Conflict("space_incomplete", f"{missing} passages have no vector in this space yet; it is filled on.")
+        if lack is not None:
+            raise lack
         return space
 
     async def rollback(self) -> EmbeddingSpace:
@@ -162,11 +200,15 @@ class SpaceService:
             if space.is_active:
                 raise Conflict("space_active", "This space is in use; switch to another one first.")
             await uow.spaces.mark_dropping(space_id)
-            await uow.jobs.enqueue(DROP, {"space_id": space_id}, dedupe_key=f"{DROP}:{space_id}", priority=BACKGROUND)
+            delay = DROP_AFTER_SECONDS if space.activated_at is not None else 0.0
+            key = f"{DROP}:{space_id}"
+            await uow.jobs.enqueue(
+                DROP, {"space_id": space_id}, dedupe_key=key, priority=BACKGROUND, delay_seconds=delay
+            )
 
     async def delete(self, space_id: int) -> None:
         """The work of the job: in small steps, each of which may be the last one of a worker that dies."""
-        await drop_hnsw(self._engine, space_id)
+        await self._indexes.drop(space_id)
         while True:
             async with self._uow(SYSTEM) as uow:
                 if await uow.spaces.delete_some(space_id, limit=DELETED_AT_ONCE) == 0:
@@ -176,3 +218,24 @@ class SpaceService:
 
 async def enqueue_fill(uow: UnitOfWork, space_id: int) -> None:
     await uow.jobs.enqueue(FILL, {"space_id": space_id}, dedupe_key=f"{FILL}:{space_id}", priority=BACKGROUND)
+
+
+async def _create(uow: UnitOfWork, embedder: Embedder) -> EmbeddingSpace:
+    if embedder.dimensions > MOST_DIMENSIONS:
+        detail = f"The model has {embedder.dimensions} dimensions; {MOST_DIMENSIONS} can be kept: {embedder.name}@1024."
+        raise Invalid("invalid_dimensions", detail)
+    languages = sorted(embedder.languages)
+    space = await uow.spaces.create(embedder.name, dimensions=embedder.dimensions, languages=languages)
+    if space.is_dropping:
+        raise Conflict("space_dropping", "The space of this model is being dropped; try again when it is gone.")
+    return space
+
+
+async def _lack(uow: UnitOfWork, space_id: int) -> Conflict | None:
+    """What keeps search from finding in it all that there is."""
+    missing = await uow.spaces.missing(space_id)
+    if missing:
+        return Conflict("space_incomplete", f"{missing} passages have no vector in this space yet; it is being filled.")
+    if not await uow.spaces.indexed(space_id):
+        return Conflict("space_not_indexed", "The index of this space is not built yet; the job that fills it does it.")
+    return None

@@ -182,6 +182,31 @@ class TestDelete:
         assert {item["document_id"] for item in found["items"]} == {last["id"]}
 
 
+class TestVersions:
+    async def test_an_old_answer_opens_the_text_that_it_cited(self, tenant: Tenant) -> None:
+        first = await tenant.add_text("Parking costs four coins.", external_id="parking")
+        session = await tenant.session()
+        await tenant.http.post(f"/api/v1/sessions/{session}/chat", json={"message": "What does parking cost?"})
+        second = await tenant.add_text("Parking costs nine coins.", external_id="parking")
+        assert (first["id"], first["version"], second["version"]) == (second["id"], 1, 2)
+        answer = (await tenant.http.get(f"/api/v1/sessions/{session}/messages")).json()["items"][1]
+        (source,) = answer["sources"]
+        assert "four coins" in source["text"]
+        old = (await tenant.http.get(source["url"])).text
+        assert old[source["char_start"] : source["char_end"]] == source["text"]
+        new = (await tenant.http.post("/api/v1/search", json={"query": "parking cost"})).json()["items"]
+        assert ["nine" in item["text"] for item in new] == [True]
+        assert "nine coins" in (await tenant.http.get(new[0]["url"])).text
+        assert "nine coins" in (await tenant.http.get(f"{DOCUMENTS}/{first['id']}/content")).text
+
+    async def test_a_version_that_is_not_kept(self, tenant: Tenant) -> None:
+        document = await tenant.add_text("Parking is free.")
+        response = await tenant.http.get(f"{DOCUMENTS}/{document['id']}/content", params={"version": 7})
+        assert (response.status_code, response.json()["code"]) == (404, "version_not_found")
+        refused = await tenant.http.get(f"{DOCUMENTS}/{document['id']}/content", params={"version": "0"})
+        assert refused.status_code == 400
+
+
 class TestForeign:
     async def test_another_tenants_document_looks_like_an_unknown_one(self, new_tenant: MakeTenant) -> None:
         mine, other = await new_tenant(), await new_tenant()

@@ -21,7 +21,11 @@ async def theirs(edge: Tenant) -> dict[str, str]:
     document = await edge.add_text(TEXT, title=CANARY, external_id="secret", collection="sheds")
     session = await edge.session(user_id="ravi", title=CANARY)
     answer = await edge.http.post(f"{API}/sessions/{session}/chat", json={"message": "Where does the wombat sleep?"})
-    return {"document": document["id"], "session": session, "turn": answer.json()["turn_id"]}
+    webhook = await edge.http.post(f"{API}/webhooks", json={"url": f"https://nobody.invalid/{CANARY}"})
+    return {
+        "document": document["id"], "session": session, "turn": answer.json()["turn_id"],
+        "webhook": webhook.json()["id"],
+    }  # fmt: skip
 
 
 ROUTES: list[tuple[str, str, str, Any]] = [
@@ -42,6 +46,8 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "turn", "/turns/%s/events", None),
     ("GET", "turn", "/turns/%s/trace", None),
     ("POST", "turn", "/turns/%s/cancel", None),
+    ("GET", "webhook", "/webhooks/%s", None),
+    ("DELETE", "webhook", "/webhooks/%s", None),
 ]
 
 
@@ -81,7 +87,8 @@ async def test_nothing_of_it_was_changed(edge: Tenant, theirs: dict[str, str]) -
 async def test_lists_and_filters_show_nothing_of_it(new_tenant: MakeTenant, theirs: dict[str, str]) -> None:
     mine = await new_tenant()
     for path in ("sessions", "sessions?user_id=ravi", f"sessions?q={CANARY}", "documents", f"documents?q={CANARY}",
-                 "documents?collection=sheds", "documents?status=ready", "sessions?tenant_id=1"):  # fmt: skip
+                 "documents?collection=sheds", "documents?status=ready", "sessions?tenant_id=1",
+                 "webhooks"):  # fmt: skip
         page = (await mine.http.get(f"{API}/{path}")).json()
         assert (page["items"], page["total"]) == ([], 0)
 

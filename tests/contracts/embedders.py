@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.providers.embedding import minilm, weights
+from app.providers.embedding import minilm, open_embedder, weights
 from app.providers.embedding.sentence_transformers import load as load_sentence_transformers
 from app.providers.ports import Embedder, Vectors
 
@@ -26,10 +26,12 @@ def load(kind: str) -> Embedder:
         if importlib.util.find_spec("sentence_transformers") is None:
             pytest.skip("sentence-transformers is not installed: make embeddings")
         return load_sentence_transformers(str(weights.model_folder()))
+    if kind == "narrowed":
+        return open_embedder(f"{minilm.NAME}@128")
     return minilm.load(precision="f32" if kind == "minilm-f32" else "auto")
 
 
-KINDS = ["minilm", pytest.param("sentence-transformers", marks=EXTRA)]
+KINDS = ["minilm", "narrowed", pytest.param("sentence-transformers", marks=EXTRA)]
 
 
 def cosines(a: Vectors, b: Vectors) -> Vectors:

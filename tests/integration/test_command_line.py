@@ -14,8 +14,7 @@ from sqlalchemy import URL
 
 from app.db.migrate import head_revision
 from tests.conftest import DOCUMENTS, ROOT, make_database
-from tests.integration.processes import RAGCHAT, Done, Place, place, rows
-from tests.integration.test_ingestion_survives import ended
+from tests.integration.processes import RAGCHAT, Done, Place, ended, place, rows
 
 pytestmark = pytest.mark.xdist_group("command_line")
 COMMANDS = ("serve", "worker", "migrate", "ingest", "search", "chat", "doctor", "probe")

@@ -1,13 +1,29 @@
 """Every router. A new noun is a file here and a line below."""
 
-from app.api.routers import chat, chat_ws, documents, health, messages, search, sessions
+from app.api.routers import (
+    chat,
+    chat_ws,
+    document_events,
+    documents,
+    files,
+    health,
+    messages,
+    reindex,
+    search,
+    sessions,
+    webhooks,
+)
 
 ROUTERS = (
     health.router,
     sessions.router,
     messages.router,
     documents.router,
+    files.router,
+    document_events.router,
+    reindex.router,
     search.router,
     chat.router,
     chat_ws.router,
+    webhooks.router,
 )

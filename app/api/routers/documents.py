@@ -1,8 +1,6 @@
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeVar
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.exceptions import RequestValidationError
@@ -16,21 +14,21 @@ from app.api.deps import (
     IngestCaller,
     PagingDep,
     RuntimeDep,
+    VersionQuery,
     parse_id,
 )
-from app.api.errors import problem_response
+from app.api.downloads import send_original
 from app.api.forms import Items, read_form
 from app.api.guard import GuardedRoute, parse_json
 from app.core.errors import Invalid, Unsupported
 from app.readers.suffixes import ALLOWED_SUFFIXES
 from app.schemas.common import Page, page
 from app.schemas.documents import ChunkOut, DocumentFields, DocumentOut, DocumentText, Status
-from app.services.documents import MEDIA_TYPES, Upload, document_not_found
+from app.services.documents import Upload, document_not_found
 
 router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=GuardedRoute)
 
 BLOCK_BYTES = 1 << 18
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII)
 Body = TypeVar("Body", bound=BaseModel)
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
@@ -154,41 +152,12 @@ async def chunks(runtime: RuntimeDep, caller: ChatCaller, document_id: IdPath, p
     response_class=StreamingResponse,
     responses={200: {"content": {"application/octet-stream": {}}}, 206: {"description": "A part, for `Range`."}},
 )  # fmt: skip
-async def content(request: Request, runtime: RuntimeDep, caller: ChatCaller, document_id: IdPath) -> Response:
-    document = await runtime.documents.original(caller, parse_id(document_id, document_not_found()))
-    headers = {
-        "ETag": f'"{document.sha256.hex()}"',
-        "Accept-Ranges": "bytes",
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.filename, safe='')}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "Cache-Control": "private, no-cache",
-    }
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    start, end, code = _range(request, document.size_bytes, headers["ETag"])
-    if code == 416:
-        size = {"Content-Range": f"bytes */{document.size_bytes}"}
-        return problem_response(request, 416, "invalid_range", "The file ends before that range.", headers=size)
-    if code == 206:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{document.size_bytes}"
-    headers["Content-Length"] = str(end - start)
-    media_type = MEDIA_TYPES.get(document.kind, "application/octet-stream")
-    body = runtime.documents.content(document, start, end)
-    return StreamingResponse(body, status_code=code, headers=headers, media_type=media_type)
-
-
-def _range(request: Request, size: int, etag: str) -> tuple[int, int, int]:
-    """(start, end, status) of RFC 9110, 14.2: one range is honoured; several are answered with the whole."""
-    asked = request.headers.get("range", "")
-    found = RANGE.match(asked)
-    if found is None or request.headers.get("if-range", etag) != etag or found.group(1) == found.group(2) == "":
-        return 0, size, 200
-    first, last = found.groups()
-    start = int(first) if first else max(0, size - int(last))
-    end = min(size, int(last) + 1) if first and last else size
-    if start >= end:
-        return 0, 0, 416
-    return start, end, 206
+async def content(
+    request: Request, runtime: RuntimeDep, caller: ChatCaller, document_id: IdPath, version: VersionQuery = None
+) -> Response:
+    """A superseded version is kept as long as an answer cites it."""
+    original = await runtime.documents.original(caller, parse_id(document_id, document_not_found()), version)
+    return await send_original(request, original, runtime.documents.content)
 
 
 @router.delete(

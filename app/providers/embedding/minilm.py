@@ -27,6 +27,8 @@ MAX_TOKENS = 256
 MAX_STREAMS = 4
 QUERY_STREAMS = 2
 TOKENIZE_TEXTS = 64
+BACKGROUND_NICENESS = 10
+"""Questions, the event loop and the database come before documents."""
 
 Precision = Literal["auto", "f32"]
 Ids = list[list[int]]
@@ -46,7 +48,7 @@ class MiniLM:
         self._for_documents = _Runner(models.documents)
         self._for_queries = _Runner(models.queries)
         self._warm_up()
-        self._documents = Threads("embed-documents", models.streams)
+        self._documents = Threads("embed-documents", models.streams, niceness=BACKGROUND_NICENESS)
         self._queries = Threads("embed-query", QUERY_STREAMS)
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:

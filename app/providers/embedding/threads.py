@@ -1,6 +1,9 @@
 """Work off the event loop, on threads of our own."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -11,8 +14,9 @@ T = TypeVar("T")
 
 
 class Threads:
-    def __init__(self, name: str, count: int) -> None:
-        self._executor = ThreadPoolExecutor(count, name)
+    def __init__(self, name: str, count: int, *, niceness: int = 0) -> None:
+        """`niceness` 1..19 leaves the processor to others first; Linux only, where threads have their own."""
+        self._executor = ThreadPoolExecutor(count, name, initializer=_be_nice, initargs=(niceness,))
         self._count = count
         self._closed = False
 
@@ -42,3 +46,8 @@ class Threads:
         """Waits for what has begun."""
         self._closed = True
         await asyncio.to_thread(self._executor.shutdown)
+
+
+def _be_nice(niceness: int) -> None:
+    if niceness and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

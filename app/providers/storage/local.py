@@ -2,24 +2,18 @@
 
 import asyncio
 import contextlib
-import hashlib
+import itertools
 import os
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
-from app.core.errors import Invalid, NotFound, StorageFull, Unavailable
-from app.providers.ports import StoredFile
+from app.core.errors import Invalid, NotFound
+from app.providers.ports import ListedFile, StoredFile
+from app.providers.storage.incoming import IncomingFile, check_room, in_thread, prepare
 
-T = TypeVar("T")
-HEAD_BYTES = 4096
 BLOCK_BYTES = 1 << 18
-FREE_FLOOR_BYTES = 64 << 20
-"""Below this much free space nothing new is accepted: the database needs the rest to stay up."""
-FULL = {28, 122}
-"""errno ENOSPC and EDQUOT."""
+LISTED_AT_ONCE = 1000
 
 
 class LocalStorage:
@@ -28,19 +22,15 @@ class LocalStorage:
         self._incoming = self._root / "incoming"
 
     async def open(self) -> None:
-        """Makes the folders and sweeps what an earlier process left half written."""
-        await asyncio.to_thread(self._open)
+        await in_thread(prepare, self._incoming)
 
-    def _open(self) -> None:
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        for leftover in self._incoming.iterdir():
-            if not _written_by_living_process(leftover.name):
-                leftover.unlink(missing_ok=True)
+    async def close(self) -> None:
+        """Nothing is held open."""
 
     @contextlib.asynccontextmanager
     async def receive(self) -> AsyncIterator["LocalIncoming"]:
         await self.check()
-        incoming = await _in_thread(LocalIncoming, self._root, self._incoming)
+        incoming = await in_thread(LocalIncoming, self._root, self._incoming)
         try:
             yield incoming
         finally:
@@ -63,20 +53,31 @@ class LocalStorage:
                 yield block
 
     async def delete(self, key: str) -> None:
-        await asyncio.to_thread(_place(self._root, key).unlink, missing_ok=True)
+        await in_thread(_place(self._root, key).unlink, True)
 
     async def check(self) -> None:
-        await _in_thread(self._check)
+        await in_thread(check_room, self._incoming)
 
-    def _check(self) -> None:
-        try:
-            free = shutil.disk_usage(self._incoming).free
-        except OSError as exc:
-            raise Unavailable("storage_unavailable", "The file storage cannot be reached.") from exc
-        if free < FREE_FLOOR_BYTES:
-            raise StorageFull
-        if not os.access(self._incoming, os.W_OK):
-            raise Unavailable("storage_unavailable", "The file storage cannot be written.")
+    async def list_files(self, prefix: str = "") -> AsyncIterator[ListedFile]:
+        files = self._walk(prefix)
+        while some := await in_thread(tuple[ListedFile, ...], itertools.islice(files, LISTED_AT_ONCE)):
+            for file in some:
+                yield file
+
+    def _walk(self, prefix: str) -> Iterator[ListedFile]:
+        for folder, folders, names in os.walk(self._root):
+            if Path(folder) == self._root and self._incoming.name in folders:
+                folders.remove(self._incoming.name)
+            for name in names:
+                path = Path(folder, name)
+                key = path.relative_to(self._root).as_posix()
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    if key.startswith(prefix):
+                        found = path.stat()
+                        yield ListedFile(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    async def link(self, key: str, *, filename: str, media_type: str, seconds: int) -> str | None:  # noqa: ARG002
+        return None
 
     def _existing(self, key: str) -> Path:
         path = _place(self._root, key)
@@ -85,55 +86,28 @@ class LocalStorage:
         return path
 
 
-class LocalIncoming:
+class LocalIncoming(IncomingFile):
     def __init__(self, root: Path, folder: Path) -> None:
-        self.size = 0
-        self.head = b""
+        super().__init__(folder)
         self._root = root
-        self._hash = hashlib.sha256()
-        descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
-        self._file = os.fdopen(descriptor, "wb")
-        self._path: Path | None = Path(name)
-
-    async def write(self, data: bytes) -> None:
-        await _in_thread(self._write, data)
-
-    def _write(self, data: bytes) -> None:
-        self.size += len(data)
-        self._hash.update(data)
-        if len(self.head) < HEAD_BYTES:
-            self.head += data[: HEAD_BYTES - len(self.head)]
-        self._file.write(data)
-
-    def digest(self) -> str:
-        return self._hash.hexdigest()
 
     async def commit(self, key: str) -> StoredFile:
-        await _in_thread(self._commit, key)
+        await in_thread(self._commit, key)
         return StoredFile(key=key, size=self.size, sha256=self.digest())
 
     def _commit(self, key: str) -> None:
-        if self._path is None:
-            raise RuntimeError("the file was committed or discarded before")
         target = _place(self._root, key)
+        written = self.flush()
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._path, target)
+        os.replace(written, target)  # before the lock goes, or it would look left behind
         self._path = None
+        self._file.close()
         descriptor = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)  # the name, too, must survive a power cut
         finally:
             os.close(descriptor)
-
-    def discard(self) -> None:
-        with contextlib.suppress(OSError):  # what could not be flushed is not wanted any more
-            self._file.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = None
 
 
 def _place(root: Path, key: str) -> Path:
@@ -142,33 +116,3 @@ def _place(root: Path, key: str) -> Path:
     if not path.is_relative_to(root) or path == root:
         raise Invalid("invalid_key", "The storage key is not valid.")
     return path
-
-
-def _written_by_living_process(name: str) -> bool:
-    pid = name.partition("-")[0]
-    if not pid.isdigit():
-        return False
-    if int(pid) == os.getpid():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-@contextlib.contextmanager
-def _full_disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno in FULL:
-            raise StorageFull from exc
-        raise Unavailable("storage_unavailable", "The file storage cannot be written.") from exc
-
-
-async def _in_thread(call: Callable[..., T], *args: Any) -> T:
-    with _full_disk():
-        return await asyncio.to_thread(call, *args)

@@ -124,6 +124,25 @@ def test_active_content_is_not_text() -> None:
     assert pdf.read(active).text == "visible"
 
 
+def test_headers_and_footers_stay_on_their_first_page_and_pages_keep_their_numbers() -> None:
+    subjects = ["leave and holidays", "pay and bonuses", "", "the office and its rooms"]
+    bodies = [subject and f"This page of the book is about {subject}, in some detail" for subject in subjects]
+    lines = ") Tj 0 -20 Td ("
+    made = pdf.read(
+        files.pdf(
+            [
+                lines.join(("Handbook of Contoso", body, f"Page {number} of 4")) if body else ""
+                for number, body in enumerate(bodies, start=1)
+            ]
+        )
+    )
+    assert [(page.number, page.text.strip()) for page in made.pages] == [
+        (1, f"Handbook of Contoso\n{bodies[0]}\nPage 1 of 4"),
+        *((number, body) for number, body in enumerate(bodies[1:], start=2)),
+    ]
+    assert made.warnings == ["1 of 4 pages hold no text."]
+
+
 @pytest.mark.parametrize(
     ("pages", "resolved"),
     [

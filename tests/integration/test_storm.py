@@ -1,0 +1,134 @@
+"""P1, P3 and P7 at once: workers, the API and the database die in the middle of everything; the index does not show it.
+
+Leases run out by themselves here: nothing in the database is touched but by the service.
+"""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import URL
+
+from tests.conftest import DOCUMENTS, make_database
+from tests.integration.processes import Child, Place, place, rows
+from tests.integration.test_ingestion_survives import WORDS, assert_clean, count, index, undisturbed
+from tests.unit.readers.files import docx, paragraph
+
+SEED = 60_013
+DEATHS = 10
+AT_ONCE = 2
+"""Documents sent in each life of the API."""
+LEASE_SECONDS = 15
+READY_SECONDS = 60
+CARRIED = (
+    "crazyones.pdf", "issue-297.pdf", "simple.docx", "docx-tables.docx", "simple.doc", "fake-text.txt",
+    "fake-html-cp1252.html", "umlauts-utf8.md",
+)  # fmt: skip
+MADE = 20 - len(CARRIED)
+
+
+def write_documents(folder: Path, *, sections: int) -> list[Path]:
+    """Twenty: text, Markdown and .docx of our own making, and real ones of every format."""
+    folder.mkdir()
+    chance = random.Random(SEED)
+    for number in range(MADE):
+        parts = [
+            " ".join(" ".join(chance.choices(WORDS, k=12)).capitalize() + "." for _ in range(10))
+            for _ in range(sections)
+        ]
+        kind = ("txt", "md", "docx")[number % 3]
+        path = folder / f"made-{number}.{kind}"
+        if kind == "docx":
+            path.write_bytes(docx("".join(paragraph(part) for part in parts)))
+        else:
+            path.write_text("\n\n".join(f"# Section {at} of {number}\n\n{part}" for at, part in enumerate(parts)))
+    for name in CARRIED:
+        shutil.copy(DOCUMENTS / name, folder / name)
+    return sorted(folder.iterdir())
+
+
+async def send_and_die(here: Place, documents: list[Path]) -> None:
+    """Each life of the API ends with the last 202 of a few documents."""
+    for first in range(0, len(documents), AT_ONCE):
+        api = await here.serve("--no-worker")
+        async with here.client() as http:
+            answers = await asyncio.gather(*(send(http, path) for path in documents[first : first + AT_ONCE]))
+            os.kill(api.process.pid, signal.SIGKILL)
+        assert answers == [202] * len(answers)
+        await api.ended()
+
+
+async def send(http: httpx.AsyncClient, path: Path) -> int:
+    return (await http.post("/api/v1/documents", files={"file": (path.name, path.read_bytes())})).status_code
+
+
+async def workers_that_die(here: Place, url: str, deaths: int) -> None:
+    """One after the other, each a random moment after it took its first job, or before it took any."""
+    chance = random.Random(SEED)
+    for _ in range(deaths):
+        worker = await here.start("worker")
+        await worker.until("worker.ready")
+        if chance.random() < 0.9:
+            await worker.until("job.started")
+        await asyncio.sleep(chance.uniform(0, 1.2))
+        await worker.kill()
+
+
+async def frozen_worker(here: Place) -> Child:
+    """It stops in the middle of its work without dying, as on a machine that is suspended."""
+    worker = await here.start("worker")
+    await worker.until("job.started")
+    worker.send(signal.SIGSTOP)
+    return worker
+
+
+async def all_ready(url: str) -> None:
+    async with asyncio.timeout(READY_SECONDS):
+        while await count(url, "SELECT count(*) FROM documents WHERE status <> 'ready'"):
+            await asyncio.sleep(0.1)
+
+
+async def assert_files_fit_rows(here: Place, url: str) -> None:
+    keys = await rows(url, "SELECT storage_key FROM documents UNION SELECT storage_key FROM document_versions")
+    root = here.data / "files"
+    assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} == {row[0] for row in keys}
+
+
+async def quiet(url: str) -> None:
+    """Until no job is left that is due."""
+    async with asyncio.timeout(2 * LEASE_SECONDS):
+        while await count(url, "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running') AND run_at <= now()"):
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(300)
+async def test_ten_dead_workers_a_frozen_one_and_an_api_that_dies_after_each_202(postgres: URL, tmp_path: Path) -> None:
+    documents = write_documents(tmp_path / "documents", sections=14)
+    expected = await undisturbed(postgres, "test_calm_storm", tmp_path / "documents")
+    assert len(expected) == len(documents) == 20
+
+    url = await make_database(postgres, "test_ten_deaths")
+    async with place(database_url=url) as here:
+        assert (await here.run("migrate")).code == 0
+        sending = asyncio.create_task(send_and_die(here, documents))
+        frozen = await frozen_worker(here)
+        await workers_that_die(here, url, DEATHS)
+        await sending
+        assert await count(url, "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')") > 0
+
+        last = await here.start("worker")
+        await last.until("worker.ready")
+        await asyncio.sleep(LEASE_SECONDS + 1)  # by now its jobs are somebody else's
+        frozen.send(signal.SIGCONT)
+        await all_ready(url)
+        await quiet(url)
+        assert await index(url) == expected
+        await assert_clean(url)
+        await assert_files_fit_rows(here, url)
+        assert await count(url, "SELECT max(attempts) FROM jobs") > 1
+        assert [await frozen.stop(), await last.stop()] == [0, 0]
