@@ -4,7 +4,7 @@ An attempt is counted when a job is taken, before the work: a job that kills its
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,8 +30,9 @@ UPDATE jobs SET state = 'running', attempts = attempts + 1, locked_by = :worker,
        lease_until = now() + make_interval(secs => :lease)
 WHERE id = (
     SELECT id FROM jobs
-    WHERE (state = 'queued' AND run_at <= now())
-       OR (state = 'running' AND lease_until < now() AND attempts < max_attempts)
+    WHERE ((state = 'queued' AND run_at <= now())
+           OR (state = 'running' AND lease_until < now() AND attempts < max_attempts))
+      AND (kind = ANY(CAST(:long_kinds AS text[]))) = :long
     ORDER BY priority, run_at
     FOR UPDATE SKIP LOCKED
     LIMIT 1
@@ -41,9 +42,11 @@ RETURNING id, tenant_id, kind, payload, attempts, max_attempts, lease_token
 
 NEXT_DUE = text("""
 SELECT extract(epoch FROM min(due) - now())::float8 FROM (
-    SELECT min(run_at) AS due FROM jobs WHERE state = 'queued'
+    SELECT min(run_at) AS due FROM jobs
+    WHERE state = 'queued' AND (kind = ANY(CAST(:long_kinds AS text[]))) = :long
     UNION ALL
-    SELECT min(lease_until) FROM jobs WHERE state = 'running'
+    SELECT min(lease_until) FROM jobs
+    WHERE state = 'running' AND (kind = ANY(CAST(:long_kinds AS text[]))) = :long
 ) AS times
 """)
 
@@ -133,14 +136,18 @@ class JobRepository(Repository):
     async def _notify(self) -> None:
         await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
-    async def claim(self, worker: str) -> dict[str, Any] | None:
-        """The next job that is due, of any tenant; its lease is ours for LEASE_SECONDS."""
-        found = await self._session.execute(CLAIM, {"worker": worker, "token": uuid4(), "lease": LEASE_SECONDS})
+    async def claim(self, worker: str, long_kinds: Collection[str], *, long: bool) -> dict[str, Any] | None:
+        """The next job that is due, of any tenant: one of `long_kinds`, or of any other kind. Its lease is ours for
+        LEASE_SECONDS."""
+        values = {"worker": worker, "token": uuid4(), "lease": LEASE_SECONDS}
+        found = await self._session.execute(CLAIM, values | {"long_kinds": [*long_kinds], "long": long})
         row = found.mappings().one_or_none()
         return dict(row) if row else None
 
-    async def seconds_to_next(self) -> float | None:
-        return (await self._session.execute(NEXT_DUE)).scalar_one_or_none()
+    async def seconds_to_next(self, long_kinds: Collection[str], *, long: bool) -> float | None:
+        """Until `claim` may find something, as far as it is known now."""
+        values = {"long_kinds": [*long_kinds], "long": long}
+        return (await self._session.execute(NEXT_DUE, values)).scalar_one_or_none()
 
     async def exhausted(self) -> Sequence[dict[str, Any]]:
         """Jobs whose worker died at the last attempt."""

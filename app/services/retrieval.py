@@ -9,6 +9,7 @@ from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.db.uow import UowFactory
 from app.languages import LANGUAGES, detect
+from app.providers.ports import Vectors
 from app.repositories.chunks import SearchQuery
 from app.schemas.search import Mode, SearchFilters, SearchRequest, SearchResponse, Source
 from app.services.filling import Space
@@ -70,18 +71,7 @@ class RetrievalService:
             mode = "text"
         vector = None if mode == "text" else await space.embedder.embed_query(question)
         embedded = time.perf_counter()
-        query = SearchQuery(
-            question=question,
-            config=LANGUAGES[language].text_search,
-            space_id=space.id,
-            width=space.dimensions,
-            top_k=top_k,
-            embedding=None if vector is None else vector.tolist(),
-            by_text=mode != "vector",
-            document_ids=filters.document_ids or None,
-            collection=filters.collection,
-            lang=filters.lang,
-        )
+        query = _query(question, language, space, vector, top_k=top_k, mode=mode, filters=filters)
         async with self._uow(caller) as uow:
             if filters.document_ids:
                 known = await uow.documents.known(filters.document_ids)
@@ -92,6 +82,30 @@ class RetrievalService:
         timing["total_ms"] = _milliseconds(began, ended)
         trace = {"mode": mode, "lang": language, "exact": exact, "timing": timing, "hits": _explain(rows)}
         return Retrieval([_source(n, row) for n, row in enumerate(rows, start=1)], mode, exact, trace)
+
+
+def _query(
+    question: str,
+    language: str,
+    space: Space,
+    vector: Vectors | None,
+    *,
+    top_k: int,
+    mode: Mode,
+    filters: SearchFilters,
+) -> SearchQuery:
+    return SearchQuery(
+        question=question,
+        config=LANGUAGES[language].text_search,
+        space_id=space.id,
+        width=space.dimensions,
+        top_k=top_k,
+        embedding=None if vector is None else vector.tolist(),
+        by_text=mode != "vector",
+        document_ids=filters.document_ids or None,
+        collection=filters.collection,
+        lang=filters.lang,
+    )
 
 
 def _covers(space: Space, language: str) -> bool:

@@ -20,11 +20,13 @@ from app.db.notify import listening
 from app.repositories.jobs import CHANNEL, LEASE_SECONDS
 from app.runtime import Runtime
 from app.services.leases import LeaseLost
-from app.worker.tasks import WORKER_DIED, Again, Job, Rejected, task_of
+from app.worker.tasks import LONG, WORKER_DIED, Again, Job, Rejected, task_of
 
 POLL_SECONDS = 5.0
 """The net under LISTEN/NOTIFY."""
 PAUSE_SECONDS = 1.0
+SHORT_SLOTS = 2
+"""Beside those for documents: a receiver that does not answer must not keep a document waiting, nor the reverse."""
 DONE_KEPT_DAYS = 7
 PURGED_AT_ONCE = 1000
 """In one sweep; there is one every few seconds."""
@@ -43,17 +45,19 @@ class Worker:
         """Until cancelled, which gives unfinished jobs back to the queue."""
         async with listening(self._runtime.engine, CHANNEL, self._wake.set), asyncio.TaskGroup() as group:
             for _ in range(self._concurrency):
-                group.create_task(self._loop())
+                group.create_task(self._loop(long=True))
+            for _ in range(SHORT_SLOTS):
+                group.create_task(self._loop(long=False))
             group.create_task(self._sweep())
 
-    async def _loop(self) -> None:
+    async def _loop(self, *, long: bool) -> None:
         """The top of one slot's task: it outlives whatever goes wrong with a job or with the database."""
         while True:
             self._wake.clear()  # before looking: what is announced from here on is either seen or wakes us
             try:
-                job = await self._claim()
+                job = await self._claim(long=long)
                 if job is None:
-                    await self._sleep()
+                    await self._sleep(long=long)
                 else:
                     await self._work(job)
             except RagchatError as exc:
@@ -63,14 +67,14 @@ class Worker:
                 log.exception("worker.fault")
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _claim(self) -> Job | None:
+    async def _claim(self, *, long: bool) -> Job | None:
         async with self._runtime.uow(self._system) as uow:
-            row = await uow.jobs.claim(self._name)
+            row = await uow.jobs.claim(self._name, LONG, long=long)
         return Job(**row) if row else None
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, *, long: bool) -> None:
         async with self._runtime.uow(self._system) as uow:
-            due = await uow.jobs.seconds_to_next()
+            due = await uow.jobs.seconds_to_next(LONG, long=long)
         seconds = POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.05, due))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -94,9 +98,12 @@ class Worker:
         except asyncio.CancelledError:
             await asyncio.shield(self._release(job))
             raise
-        except Exception as exc:
+        except RagchatError as exc:
+            log.warning("job.failed", job_id=str(job.id), kind=job.kind, attempt=job.attempts, code=exc.code)
+            await self._retry(job, exc.code)
+        except Exception:
             log.exception("job.failed", job_id=str(job.id), kind=job.kind, attempt=job.attempts)
-            await self._retry(job, exc.code if isinstance(exc, RagchatError) else "internal")
+            await self._retry(job, "internal")
 
     async def _renew(self, job: Job) -> None:
         while True:

@@ -119,6 +119,9 @@ TASKS = {
     DELIVER: Task(deliver_webhook, leave, patience=60),
 }
 
+LONG = frozenset({INGEST, FILL})
+"""What takes the processor, and WORKER_CONCURRENCY bounds; the others mostly wait."""
+
 
 async def _unknown(_runtime: Runtime, _job: Job) -> None:
     raise RagchatError("unknown_job", "This program does not know this kind of job; a newer one may.")

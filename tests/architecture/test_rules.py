@@ -10,15 +10,19 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 APP = ROOT / "app"
+UOW = re.compile(r"attr='(_?uow|_held)'")
+NAME_THE_ENGINE = {"runtime.py", "services/health.py", "services/spaces.py", "cli/database.py"}
+"""Its type only."""
 KNOWN = {
     "fastapi": {"api", "main.py"},
     "starlette": {"api"},
-    "sqlalchemy": {"db", "repositories", "models", "runtime.py", "services/health.py"},
+    "sqlalchemy": {"db", "repositories", "models", *NAME_THE_ENGINE},
     "asyncpg": {"db"},
     "openvino": {"providers"},
     "aioboto3": {"providers"},
+    "httpx": {"providers"},
 }
-"""Who may know whom. runtime.py and services/health.py name the engine's type only."""
+"""Who may know whom."""
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
@@ -53,12 +57,12 @@ def test_nobody_calls_commit() -> None:
 
 def test_services_await_no_provider_inside_a_unit_of_work() -> None:
     """A connection must not be held while a model, a disk or a network thinks."""
-    providers = {"_embedder", "_storage", "_model"}
+    providers = {"_embedder", "_storage", "_model", "_sender", "_embedders", "embedder", "storage"}
     for path, tree in modules():
         if path.parts[0] != "services":
             continue
         for block in ast.walk(tree):
-            if not isinstance(block, ast.AsyncWith) or "_uow" not in ast.dump(block.items[0].context_expr):
+            if not isinstance(block, ast.AsyncWith) or not UOW.search(ast.dump(block.items[0].context_expr)):
                 continue
             for node in ast.walk(ast.Module(block.body, [])):
                 if isinstance(node, ast.Await):
@@ -67,7 +71,7 @@ def test_services_await_no_provider_inside_a_unit_of_work() -> None:
 
 
 def test_every_noun_has_the_same_name_in_every_layer() -> None:
-    for noun in ("sessions", "messages", "documents"):
+    for noun in ("sessions", "messages", "documents", "webhooks"):
         rooms = ("api/routers", "services", "repositories", "models", "schemas")
         assert all((APP / room / f"{noun}.py").exists() for room in rooms), noun
 
