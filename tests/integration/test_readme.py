@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.readers.suffixes import ALLOWED_SUFFIXES
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -122,6 +123,18 @@ def test_command_line(stranger: Stranger) -> None:
     assert "employee_handbook.pdf, page 9" in printed
     assert "immediately notify their supervisor" in printed
     assert "ok  embedding model" in printed
+
+
+def test_operators_commands(stranger: Stranger) -> None:
+    stranger.run(".venv/bin/ragchat ingest examples")
+    printed = stranger.run(block("operator"))
+    assert "all-MiniLM-L6-v2" in printed
+
+
+def test_formats_are_those_that_are_read() -> None:
+    said = README.split("## Documents")[1].split("told\napart")[0]
+    others = {".markdown", ".htm"}  # other spellings
+    assert set(re.findall(r"`(\.\w+)`", said)) == set(ALLOWED_SUFFIXES) - others
 
 
 async def test_websocket(stranger: Stranger) -> None:
