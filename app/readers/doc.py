@@ -24,6 +24,7 @@ _ENCRYPTED, _SECOND_TABLE, _OBFUSCATED = 0x0100, 0x0200, 0x8000
 _CLX_PAIR = 33  # index of fcClx/lcbClx in FibRgFcLcb97
 _COMPRESSED = 0x40000000
 _ENCRYPTED_OOXML = "EncryptedPackage"
+_RELATIVES = ("Workbook", "Book", "PowerPoint Document")  # old Excel and PowerPoint
 
 _FIELD_CODE = re.compile("\x13[^\x13\x14\x15]*(?:\x14([^\x13\x14\x15]*))?\x15")
 _DEEPEST_FIELDS = 20
@@ -45,7 +46,7 @@ def _text(ole: olefile.OleFileIO, limits: Limits) -> str:
     if ole.exists(_ENCRYPTED_OOXML):
         raise UnreadableDocument("encrypted")
     if not ole.exists("WordDocument"):
-        raise UnreadableDocument("bad_file")
+        raise UnreadableDocument("unsupported_type" if any(map(ole.exists, _RELATIVES)) else "bad_file")
     word: bytes = ole.openstream("WordDocument").read()
     table = "1Table" if _checked_flags(word) & _SECOND_TABLE else "0Table"
     lengths, clx_at, clx_length = _file_information(word)

@@ -1,10 +1,11 @@
-"""Word 2007 and later (ISO 29500): body, tables, text boxes, foot- and endnotes, in order, as one page.
+"""Word 2007 and later (ISO 29500): headings, text, tables, text boxes, foot- and endnotes, in order, as one page.
 
 python-docx opens the package; the walk below sees what its `iter_inner_content` leaves out: content controls,
 tracked insertions, text boxes. Deleted text is left out, and so are headers and footers: they repeat on each
 page. External relations are never followed.
 """
 
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -21,6 +22,7 @@ from app.readers.clean import cleaned_document
 from app.readers.document import Document, Page
 from app.readers.errors import UnreadableDocument
 from app.readers.limits import DEFAULT_LIMITS, Limits
+from app.readers.lines import within
 
 Element = Any  # lxml has no types of its own
 
@@ -33,6 +35,9 @@ _SKIPPED = frozenset({qn("w:del"), qn("w:moveFrom"), qn("w:pPr"), qn("w:rPr"), q
 _WRITTEN = {
     qn("w:tab"): "\t", qn("w:ptab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-",
 }  # fmt: skip
+_STYLE, _VALUE = f"{qn('w:pPr')}/{qn('w:pStyle')}", qn("w:val")
+_HEADING = re.compile(r"heading ([1-9])|title", re.IGNORECASE)
+_DEEPEST_HEADING = 6
 _NOTES = (RELATIONSHIP_TYPE.FOOTNOTES, RELATIONSHIP_TYPE.ENDNOTES)
 _MALFORMED = (*MALFORMED_ARCHIVE, PackageNotFoundError, etree.XMLSyntaxError, KeyError, AttributeError)
 
@@ -43,46 +48,62 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
     check_archive(data)
     try:
         document = docx.Document(BytesIO(data))
-        body = document.element.body
-        text = "\n".join(_within(_all_lines(document, body), limits))
+        text = "\n".join(within(_Text(document).lines(), limits))
         title = _title(document)
     except _MALFORMED as exc:  # python-docx lets these out of broken packages
         raise UnreadableDocument("bad_file") from exc
     return cleaned_document("docx", [Page(None, text)], title=title)
 
 
-def _within(lines: Iterator[str], limits: Limits) -> Iterator[str]:
-    total = 0
-    for line in lines:
-        total += len(line) + 1
-        if total > limits.max_text_bytes:
-            raise UnreadableDocument("too_large")
-        yield line
+class _Text:
+    """One document being walked."""
+
+    def __init__(self, document: Any) -> None:
+        self._document = document
+        self._levels = _heading_levels(document)
+
+    def lines(self) -> Iterator[str]:
+        yield from self._lines(self._document.element.body)
+        for relation in self._document.part.rels.values():
+            if relation.reltype in _NOTES and not relation.is_external:
+                yield from (line for line in self._lines(parse_xml(relation.target_part.blob)) if line.strip())
+
+    def _lines(self, container: Element) -> Iterator[str]:
+        for child in container:
+            if child.tag == _PARAGRAPH:
+                yield from self._paragraph(child)
+            elif child.tag == _TABLE:
+                yield from self._rows(child)
+            elif child.tag not in _SKIPPED:
+                yield from self._lines(child)
+
+    def _paragraph(self, paragraph: Element) -> Iterator[str]:
+        """The paragraph, then what stands in its text boxes."""
+        boxes: list[Element] = []
+        text = "".join(_runs(paragraph, boxes))
+        style = paragraph.find(_STYLE)
+        level = 0 if style is None else self._levels.get(style.get(_VALUE), 0)
+        yield f"{'#' * level} {' '.join(text.split())}" if level and text.strip() else text
+        for box in boxes:
+            yield from self._lines(box)
+
+    def _rows(self, table: Element) -> Iterator[str]:
+        """One line a row; a cell's own lines, also those of a table inside it, are put side by side."""
+        for row in _own(table, _ROW):
+            cells = [" ".join(" ".join(self._lines(cell)).split()) for cell in _own(row, _CELL)]
+            if any(cells):
+                yield " | ".join(cells)
 
 
-def _all_lines(document: Any, body: Element) -> Iterator[str]:
-    yield from _lines(body)
-    for relation in document.part.rels.values():
-        if relation.reltype in (RELATIONSHIP_TYPE.FOOTNOTES, RELATIONSHIP_TYPE.ENDNOTES) and not relation.is_external:
-            yield from (line for line in _lines(parse_xml(relation.target_part.blob)) if line.strip())
-
-
-def _lines(container: Element) -> Iterator[str]:
-    for child in container:
-        if child.tag == _PARAGRAPH:
-            yield from _paragraph_lines(child)
-        elif child.tag == _TABLE:
-            yield from _rows(child)
-        elif child.tag not in _SKIPPED:
-            yield from _lines(child)
-
-
-def _paragraph_lines(paragraph: Element) -> Iterator[str]:
-    """The paragraph, then what stands in its text boxes."""
-    boxes: list[Element] = []
-    yield "".join(_runs(paragraph, boxes))
-    for box in boxes:
-        yield from _lines(box)
+def _heading_levels(document: Any) -> dict[str, int]:
+    """By the identifiers of styles, which are in the language of the author; their names are not."""
+    levels = {}
+    for style in document.styles.element.iterfind(qn("w:style")):
+        name = style.find(qn("w:name"))
+        found = None if name is None else _HEADING.fullmatch(name.get(_VALUE, ""))
+        if found:
+            levels[style.get(qn("w:styleId"))] = min(int(found[1] or 1), _DEEPEST_HEADING)
+    return levels
 
 
 def _runs(node: Element, boxes: list[Element]) -> Iterator[str]:
@@ -95,14 +116,6 @@ def _runs(node: Element, boxes: list[Element]) -> Iterator[str]:
             boxes.append(child)
         elif child.tag not in _SKIPPED:
             yield from _runs(child, boxes)
-
-
-def _rows(table: Element) -> Iterator[str]:
-    """One line a row; a cell's own lines, also those of a table inside it, are put side by side."""
-    for row in _own(table, _ROW):
-        cells = [" ".join(" ".join(_lines(cell)).split()) for cell in _own(row, _CELL)]
-        if any(cells):
-            yield " | ".join(cells)
 
 
 def _own(node: Element, tag: str) -> Iterator[Element]:

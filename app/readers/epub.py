@@ -23,8 +23,6 @@ Element = Any  # lxml has no types of its own
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
-_FONT_OBFUSCATION = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
-"""Only fonts are mangled so, and any reading system can undo it: not a protection of the text."""
 _MALFORMED = (*MALFORMED_ARCHIVE, etree.XMLSyntaxError, KeyError)
 
 
@@ -102,10 +100,6 @@ def _chapters(archive: zipfile.ZipFile, names: list[str], limits: Limits) -> Ite
 
 
 def _encrypted_names(archive: zipfile.ZipFile) -> set[str]:
-    names = set()
-    for entry in _xml(archive, _ENCRYPTION).iter("{*}EncryptedData"):
-        method = entry.find("{*}EncryptionMethod")
-        if method is None or method.get("Algorithm") not in _FONT_OBFUSCATION:
-            uris = (reference.get("URI", "") for reference in entry.iter("{*}CipherReference"))
-            names |= {posixpath.normpath(unquote(uri)) for uri in uris}
-    return names
+    """Fonts are often among them, mangled in a way that any reading system can undo."""
+    references = _xml(archive, _ENCRYPTION).iter("{*}CipherReference")
+    return {posixpath.normpath(unquote(reference.get("URI", ""))) for reference in references}

@@ -1,4 +1,4 @@
-"""HTML: what a reader of the page would see, block elements as lines, rows of tables as `a | b`.
+"""HTML: what a reader of the page would see, headings marked with #, block elements as lines, table rows as `a | b`.
 
 Scripts, styles and the head are left out. Nothing that the page refers to is fetched.
 """
@@ -29,6 +29,7 @@ _LINES = frozenset({
     "address", "details", "summary", "figcaption",
 })  # fmt: skip
 _CELLS = frozenset({"td", "th"})
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
 
 def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:  # noqa: ARG001 (the text is no longer than the file)
@@ -70,6 +71,7 @@ class _Layout:
         self._line: list[str] = []
         self._row: list[etree._Element] = []
         self._preformatted = 0
+        self._heading = 0
 
     def text_of(self, root: etree._Element) -> str:
         walk = etree.iterwalk(root, events=("start", "end"))
@@ -95,6 +97,7 @@ class _Layout:
                 self._line.append(" | ")
         else:
             self._separate(tag)
+            self._heading = _HEADINGS.get(tag, self._heading)
         self._preformatted += tag == "pre"
         self._write(element.text)
 
@@ -106,6 +109,7 @@ class _Layout:
             self._break()
         elif tag not in _DROPPED:
             self._separate(tag)
+            self._heading = 0 if tag in _HEADINGS else self._heading
         self._write(element.tail)
 
     def _separate(self, tag: str) -> None:
@@ -137,7 +141,7 @@ class _Layout:
     def _break(self) -> None:
         line = "".join(self._line).rstrip()
         if line.strip(" |"):
-            self._lines.append(line)
+            self._lines.append(f"{'#' * self._heading} {line.lstrip()}" if self._heading else line)
         self._line = []
 
 

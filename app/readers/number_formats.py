@@ -156,12 +156,13 @@ def _digits(value: float, section: _Section) -> str:
 
 def _moment(value: float, section: _Section, *, since_1904: bool) -> str | None:
     """None outside the calendar."""
+    if abs(value) >= _DAYS:
+        return None
     letters = set(section.dates)
     has_time = bool(letters & set("hs"))
     has_date = bool(letters & set("yd")) or not has_time
-    day, seconds = divmod(
-        round(value * _DAY_SECONDS) + (_DAYS_TO_1904 * _DAY_SECONDS if since_1904 else 0), _DAY_SECONDS
-    )
+    since = _DAYS_TO_1904 * _DAY_SECONDS if since_1904 else 0
+    day, seconds = divmod(round(value * _DAY_SECONDS) + since, _DAY_SECONDS)
     if not 0 <= day < _DAYS:
         return None
     if section.is_elapsed or (value < 1 and has_time):
@@ -169,8 +170,8 @@ def _moment(value: float, section: _Section, *, since_1904: bool) -> str | None:
     if not day:
         return None
     date = datetime.date(1899, 12, 30 if day >= _FIRST_TRUE_DAY else 31) + datetime.timedelta(days=day)
-    pattern = "%Y-%m-%d" if "d" in letters else "%Y-%m" if "m" in letters else "%Y"
-    return " ".join([date.strftime(pattern)] * has_date + [_clock(seconds)] * has_time)
+    shown_date = date.isoformat()[: 10 if "d" in letters else 7 if "m" in letters else 4]
+    return " ".join([shown_date] * has_date + [_clock(seconds)] * has_time)
 
 
 def _clock(seconds: int) -> str:

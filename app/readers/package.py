@@ -15,7 +15,14 @@ from app.readers.errors import UnreadableDocument
 
 Element = Any  # lxml has no types of its own
 
-_SAFE = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False, "remove_pis": True}
+_SAFE = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
 _MALFORMED = (*MALFORMED_ARCHIVE, etree.LxmlError, LookupError, OverflowError)
 _CORE_PROPERTIES = "core-properties"
 
@@ -41,14 +48,14 @@ class Package:
         return self._archive.read(self._names[name.lower()])
 
     def xml(self, name: str) -> Element:
-        return etree.fromstring(self.bytes_of(name), etree.XMLParser(remove_comments=True, **_SAFE))
+        return _plain(etree.fromstring(self.bytes_of(name), etree.XMLParser(**_SAFE)))
 
     def elements(self, name: str, *tags: str) -> Iterator[Element]:
         """Each element with one of the local names when it is complete; then it is emptied, to keep memory low."""
         with self._archive.open(self._names[name.lower()]) as part:
             wanted = [f"{{*}}{tag}" for tag in tags]
-            for _, element in etree.iterparse(part, tag=wanted, remove_comments=True, **_SAFE):
-                yield element
+            for _, element in etree.iterparse(part, tag=wanted, **_SAFE):
+                yield _plain(element)
                 element.clear()
                 while element.getprevious() is not None:
                     del element.getparent()[0]
@@ -85,10 +92,17 @@ def opened(data: bytes) -> Iterator[Package]:
         raise UnreadableDocument("bad_file") from exc
 
 
+def _plain(node: Element) -> Element:
+    """Without a DTD there is no entity, so every node below is an element."""
+    if node.getroottree().docinfo.internalDTD is not None:
+        raise UnreadableDocument("bad_file")
+    return node
+
+
 def local(node: Element) -> str:
-    """The name without its namespace; Office writes two (ISO 29500 strict and transitional). Empty for an entity."""
-    tag = node.tag
-    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+    """The name without its namespace; Office writes two (ISO 29500, strict and transitional)."""
+    name: str = node.tag.rpartition("}")[2]
+    return name
 
 
 def attribute(node: Element, name: str) -> str:

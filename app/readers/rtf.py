@@ -1,4 +1,4 @@
-"""Rich Text Format (specification 1.9.1): body, tables as rows, text boxes; then foot- and endnotes, as one page.
+"""Rich Text Format (specification 1.9.1): headings, text, tables, text boxes; then foot- and endnotes, as one page.
 
 Numbers and bullets of lists are text in this format and stay. Left out: pictures, embedded data, page headers and
 footers, comments, equations, hidden and deleted text, instructions of fields. One pass over tokens, without recursion.
@@ -15,29 +15,23 @@ from app.readers.document import Document, Page
 from app.readers.errors import UnreadableDocument
 from app.readers.limits import DEFAULT_LIMITS, Limits
 from app.readers.rtf_lines import Lines
+from app.readers.rtf_words import (
+    HEADINGS,
+    LEFT_OUT,
+    NEVER_A_FALLBACK,
+    PARAGRAPH_ENDS,
+    PRIVATE_USE,
+    READ_THOUGH_STARRED,
+    WRITTEN,
+)
 
 _START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?=\{\\rtf)")
 _TOKEN = re.compile(
     rb"\\([A-Za-z]{1,32})(-?\d{1,10})? ?|\\'([0-9A-Fa-f]{2})|\\([^A-Za-z])|([{}])|([^\\{}]+)", re.DOTALL
 )
+_STYLE = re.compile(rb"\{\\s(\d{1,4})\b[^{};]*[ \r\n](?:heading ([1-9])|title);", re.IGNORECASE)
 _OPENING = re.compile(rb"[\r\n ]*\{")
 _IN_SKIPPED = re.compile(rb"[{}]|\\bin(\d{1,10}) ?|\\.", re.DOTALL)
-
-_LEFT_OUT = frozenset({
-    "colortbl", "filetbl", "stylesheet", "header", "headerl", "headerr", "headerf", "footer", "footerl", "footerr",
-    "footerf", "pict", "shprslt", "sp", "fldinst", "fldtype", "nonesttables", "xe", "tc", "rxe", "private",
-    "annotation", "generator", "mmath", "objdata", "ftnsep", "ftnsepc", "aftnsep", "aftnsepc", "listpicture",
-})  # fmt: skip
-_READ_THOUGH_STARRED = frozenset({"shpinst", "do", "fonttbl", "footnote", "ud"})
-"""`\\*` marks a group that a program may skip unless it knows it."""
-_WRITTEN = {
-    "tab": "\t", "emdash": "—", "endash": "–", "emspace": " ", "enspace": " ", "qmspace": " ", "bullet": "•",
-    "lquote": "‘", "rquote": "’", "ldblquote": "“", "rdblquote": "”", "zwj": "\u200d", "zwnj": "\u200c",
-    "~": "\u00a0", "_": "-", "-": "", "nestcell": " ",
-}  # fmt: skip
-_NEVER_A_FALLBACK = frozenset({"tab", "zwj", "zwnj", "nestcell"})
-_PARAGRAPH_ENDS = frozenset({"par", "line", "lbr", "page", "column", "sect"})
-_PRIVATE_USE = {0xF0B7: "•", 0xF0A7: "▪"}  # bullets of the fonts Symbol and Wingdings
 
 
 def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
@@ -57,7 +51,7 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
 def _joined(lines: list[str]) -> str:
     """Surrogates, which come as two \\u each, become characters."""
     whole = "\n".join(lines).encode("utf-16-le", errors="surrogatepass").decode("utf-16-le", errors="replace")
-    return whole.translate(_PRIVATE_USE)
+    return whole.translate(PRIVATE_USE)
 
 
 class _Group(NamedTuple):
@@ -70,6 +64,7 @@ class _Group(NamedTuple):
     is_hidden: bool = False
     is_deleted: bool = False
     in_table: bool = False
+    heading: int = 0
 
 
 class _Parser:
@@ -88,6 +83,7 @@ class _Parser:
         self._is_starred = False
         self._encoding = ANSI
         self._fonts: dict[int | None, str] = {}
+        self._styles: dict[int | None, int] = {}
         self._default_font: int | None = None
 
     def run(self) -> None:
@@ -151,35 +147,35 @@ class _Parser:
 
     def _take_word(self, word: str, number: int | None) -> None:
         starred, self._is_starred = self._is_starred, False
-        if word in _WRITTEN:
+        if word in WRITTEN:
             self._take_named(word)
             return
         self._flush()
-        if word in _LEFT_OUT or (starred and word not in _READ_THOUGH_STARRED):
+        if word in LEFT_OUT or (starred and word not in READ_THOUGH_STARRED):
             self._at = _end_of_group(self._data, self._at)
-        elif word in _PARAGRAPH_ENDS:
+        elif word in PARAGRAPH_ENDS:
             self._end_paragraph()
         elif word in _CHANGES:
             self._group = _CHANGES[word](self._group, number)
         elif word in _DESTINATIONS:
-            self._group = self._group._replace(into=_DESTINATIONS[word](self), in_table=False)
+            self._group = self._group._replace(into=_DESTINATIONS[word](self), in_table=False, heading=0)
         elif word in _ACTIONS:
             _ACTIONS[word](self, number)
 
     def _take_named(self, name: str) -> None:
         """It stands for one character, so it may be what \\u has to skip."""
-        if self._to_skip and name not in _NEVER_A_FALLBACK:
+        if self._to_skip and name not in NEVER_A_FALLBACK:
             self._to_skip -= 1
-        elif name in _WRITTEN:
+        elif name in WRITTEN:
             self._flush()
-            self._write(_WRITTEN[name])
+            self._write(WRITTEN[name])
 
     def _end_paragraph(self) -> None:
         self._flush()
         if self._group.in_table:
             self._group.into.write("\n")
         else:
-            self._group.into.end_paragraph()
+            self._group.into.end_paragraph(self._group.heading)
 
     def _flush(self) -> None:
         """Before anything that changes how bytes read or where they go."""
@@ -223,6 +219,16 @@ class _Parser:
         if twin:
             self._at = _end_of_group(self._data, twin.end()) + 1
 
+    def take_stylesheet(self, _: int | None) -> None:
+        """Programs that give no outline level still name their styles."""
+        end = _end_of_group(self._data, self._at)
+        for style in _STYLE.finditer(self._data, self._at, end):
+            self._styles[int(style[1])] = HEADINGS[int(style[2] or 1) - 1]
+        self._at = end
+
+    def set_style(self, number: int | None) -> None:
+        self._group = self._group._replace(heading=self._styles.get(number, 0))
+
     def set_page(self, number: int | None) -> None:
         self._encoding = codec_of_page(number)
 
@@ -247,7 +253,8 @@ _CHANGES: dict[str, Callable[[_Group, int | None], _Group]] = {
     "mvf": lambda group, number: group._replace(is_deleted=number != 0),
     "plain": lambda group, _: group._replace(font=None, is_hidden=False, is_deleted=False),
     "intbl": lambda group, number: group._replace(in_table=number != 0),
-    "pard": lambda group, _: group._replace(in_table=False),
+    "outlinelevel": lambda group, number: group._replace(heading=HEADINGS.get(number, 0)),
+    "pard": lambda group, _: group._replace(in_table=False, heading=0),
 }
 _DESTINATIONS: dict[str, Callable[[_Parser], Lines]] = {
     "fonttbl": lambda parser: parser.nowhere,
@@ -263,6 +270,8 @@ _ACTIONS: dict[str, Callable[[_Parser, int | None], None]] = {
     "u": _Parser.write_unicode,
     "bin": _Parser.skip_binary,
     "upr": _Parser.skip_twin,
+    "stylesheet": _Parser.take_stylesheet,
+    "s": _Parser.set_style,
     "ansicpg": _Parser.set_page,
     "mac": lambda parser, _: parser.set_page(MACINTOSH),
     "pc": lambda parser, _: parser.set_page(437),

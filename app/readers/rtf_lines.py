@@ -17,9 +17,11 @@ class Lines:
         """The lines of a text box follow the paragraph that it is fixed to."""
         self._boxes += lines
 
-    def end_paragraph(self) -> None:
+    def end_paragraph(self, heading: int = 0) -> None:
         self.end_row()
-        self._lines += ["".join(self._line), *self._boxes]
+        text = "".join(self._line)
+        marked = f"{'#' * heading} {' '.join(text.split())}" if heading and text.strip() else text
+        self._lines += [marked, *self._boxes]
         self._line, self._boxes = [], []
 
     def end_cell(self) -> None:

@@ -1,5 +1,6 @@
 """Rows of a spreadsheet to lines of text: one a row, each with the names of its columns.
 
+    - Plan | Price | Support
     - Plan: Gold | Price: 49 | Support: phone
 
 Passages are found and shown without those around them, so a row far below its header has to say by itself what its
@@ -59,6 +60,7 @@ def table_lines(rows: Iterable[Row], *, header_expected: bool) -> Iterator[str]:
         if found is not None:
             at, header = found
             yield from (" | ".join(row.cells.values()) for row in sample[: at - header.rows_above])
+            yield "- " + " | ".join(header.names.values())
             sample = sample[at + 1 :]
         elif not header.fits(sample):
             header = _NO_HEADER

@@ -4,8 +4,8 @@ Values are those that the workbook was saved with, in the format of their cell; 
 belongs to each. Hidden sheets are left out: somebody chose not to show them. Hidden rows and columns stay, as a filter
 or a folded group hides them for a moment only. Left out as well: comments, charts, text boxes, error values.
 
-openpyxl was measured against this: it takes four times as long (12 s for a million cells), walks 17 thousand million
-cells when one stands in the last corner of a sheet, and its quick mode does not know what is merged.
+openpyxl was measured against this: a million cells take it 9 s of processor time, not 6; it walks 17 thousand million
+when one stands in the last corner of a sheet; and its quick mode knows neither merged cells nor how numbers are shown.
 """
 
 import re

@@ -14,9 +14,11 @@ SELECT storage_key FROM documents WHERE storage_key = ANY(:keys)
 UNION SELECT storage_key FROM document_versions WHERE storage_key = ANY(:keys)
 """)
 
-BEING_DELETED = text("""
-SELECT payload->>'key' FROM jobs
-WHERE kind = 'file.delete' AND state IN ('queued', 'running') AND payload->>'key' = ANY(:keys)
+WANTED = text("""
+SELECT storage_key FROM documents WHERE storage_key = ANY(:keys)
+UNION SELECT storage_key FROM document_versions WHERE storage_key = ANY(:keys)
+UNION SELECT payload->>'key' FROM jobs
+      WHERE kind = 'file.delete' AND state IN ('queued', 'running') AND payload->>'key' = ANY(:keys)
 """)
 
 STUCK = text(f"""
@@ -54,9 +56,9 @@ class VerificationRepository(Repository):
         """Those of the storage keys that a document or a superseded version has."""
         return {*(await self._session.execute(REFERENCED, {"keys": keys})).scalars()}
 
-    async def being_deleted(self, keys: list[str]) -> set[str]:
-        """Those that a job is about to delete."""
-        return {*(await self._session.execute(BEING_DELETED, {"keys": keys})).scalars()}
+    async def wanted(self, keys: list[str]) -> set[str]:
+        """Those, and the ones that a job is about to delete."""
+        return {*(await self._session.execute(WANTED, {"keys": keys})).scalars()}
 
     async def stuck(self, *, after: UUID, limit: int) -> list[dict[str, Any]]:
         """document_id, version, tenant_id and status of documents in work that nobody works at."""

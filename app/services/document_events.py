@@ -19,6 +19,8 @@ from app.services.documents import document_out
 
 POLL_SECONDS = 2.0
 """The net under LISTEN/NOTIFY."""
+READS_AT_ONCE = 4
+"""However many are woken at once, the pool's other connections are for requests."""
 LIFE_SECONDS = 600.0
 """A stream ends then without a last event; clients connect again, and show their key again."""
 
@@ -37,6 +39,7 @@ class DocumentEvents:
         self._uow = uow
         self._hub = hub
         self._life_seconds = life_seconds
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
 
     @property
     def followers(self) -> int:
@@ -65,7 +68,7 @@ class DocumentEvents:
                         await changed.wait()
 
     async def _find(self, caller: Caller, document_id: UUID) -> DocumentOut | None:
-        async with self._uow(caller) as uow:
+        async with self._reading, self._uow(caller) as uow:
             row = await uow.documents.get(document_id)
         return document_out(row) if row is not None else None
 

@@ -174,7 +174,7 @@ class Verification:
     async def _wanted(self, keys: list[str]) -> set[str]:
         """Those that a row refers to, or that a job is about to delete."""
         async with self._uow(SYSTEM) as uow:
-            return await uow.verification.referenced(keys) | await uow.verification.being_deleted(keys)
+            return await uow.verification.wanted(keys)
 
     # --- inside the database ---
 

@@ -42,6 +42,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("DELETE", "document", "/documents/%s", None),
     ("GET", "document", "/documents/%s/chunks", None),
     ("GET", "document", "/documents/%s/content", None),
+    ("GET", "document", "/documents/%s/link", None),
     ("GET", "turn", "/turns/%s", None),
     ("GET", "turn", "/turns/%s/events", None),
     ("GET", "turn", "/turns/%s/trace", None),

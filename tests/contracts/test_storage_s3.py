@@ -1,6 +1,7 @@
 """What is particular to S3: versions, multipart uploads, signed links, credentials, and servers that fail."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -122,6 +123,13 @@ class TestDelete:
         await bucket.s3.delete_object(Bucket=bucket.name, Key="t/one")
         await storage.delete("t/one")
         assert await bucket.versions() == []
+
+    async def test_a_key_that_only_begins_the_same_is_left_alone(self, bucket: Bucket, tmp_path: Path) -> None:
+        await put_plainly(bucket, "t/one-more", b"1")
+        behave = Unruly("DELETE", "t/one", hang_up)
+        async with behind(bucket, tmp_path, behave) as storage:
+            await storage.delete("t/one")
+        assert behave.seen == 0
 
     @pytest.mark.parametrize("status", [405, 501])
     async def test_a_server_that_knows_no_versions(self, bucket: Bucket, tmp_path: Path, status: int) -> None:
@@ -351,13 +359,14 @@ def signature(url: str) -> str:
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-async def test_parts_and_blocks_are_as_small_as_they_may_be(bucket: Bucket, tmp_path: Path) -> None:
+async def test_parts_and_blocks_are_small_and_checked(bucket: Bucket, tmp_path: Path) -> None:
     lengths: dict[str, list[int]] = {"PUT": [], "GET": []}
 
     async def watch(request: web.Request) -> Answer:
         if request.method == "PUT":
-            lengths["PUT"].append(len(await request.read()))
-            assert request.headers["Content-MD5"]
+            body = await request.read()
+            lengths["PUT"].append(len(body))
+            assert request.headers["Content-MD5"] == base64.b64encode(hashlib.md5(body).digest()).decode()  # noqa: S324
         elif "Range" in request.headers:
             first, _, last = request.headers["Range"].removeprefix("bytes=").partition("-")
             lengths["GET"].append(int(last) - int(first) + 1)

@@ -4,16 +4,20 @@ Leases run out by themselves here: nothing in the database is touched but by the
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
 import signal
+from datetime import datetime
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import URL
 
+from app.db.embedded import Server
 from tests.conftest import DOCUMENTS, make_database
 from tests.integration.processes import Child, Place, place, rows
 from tests.integration.test_ingestion_survives import WORDS, assert_clean, count, index, undisturbed
@@ -21,7 +25,9 @@ from tests.unit.readers.files import docx, paragraph
 
 SEED = 60_013
 DEATHS = 10
-AT_ONCE = 2
+LANES = 2
+"""Workers alive at the same time. A document that kills five is given up, so the deaths follow each other quickly."""
+AT_ONCE = 4
 """Documents sent in each life of the API."""
 LEASE_SECONDS = 15
 READY_SECONDS = 60
@@ -30,16 +36,17 @@ CARRIED = (
     "fake-html-cp1252.html", "umlauts-utf8.md",
 )  # fmt: skip
 MADE = 20 - len(CARRIED)
+Index = dict[str, list[tuple[int, bytes]]]
 
 
-def write_documents(folder: Path, *, sections: int) -> list[Path]:
+def write_documents(folder: Path, *, longest: int = 30) -> list[Path]:
     """Twenty: text, Markdown and .docx of our own making, and real ones of every format."""
     folder.mkdir()
     chance = random.Random(SEED)
     for number in range(MADE):
         parts = [
             " ".join(" ".join(chance.choices(WORDS, k=12)).capitalize() + "." for _ in range(10))
-            for _ in range(sections)
+            for _ in range(chance.randint(longest // 10, longest))
         ]
         kind = ("txt", "md", "docx")[number % 3]
         path = folder / f"made-{number}.{kind}"
@@ -67,14 +74,15 @@ async def send(http: httpx.AsyncClient, path: Path) -> int:
     return (await http.post("/api/v1/documents", files={"file": (path.name, path.read_bytes())})).status_code
 
 
-async def workers_that_die(here: Place, url: str, deaths: int) -> None:
+async def workers_that_die(here: Place, deaths: int, lane: int) -> None:
     """One after the other, each a random moment after it took its first job, or before it took any."""
-    chance = random.Random(SEED)
+    chance = random.Random(SEED + lane)
     for _ in range(deaths):
         worker = await here.start("worker")
         await worker.until("worker.ready")
-        if chance.random() < 0.9:
-            await worker.until("job.started")
+        with contextlib.suppress(TimeoutError):  # there may be none left
+            async with asyncio.timeout(chance.choice((0, 3, 3, 3))):
+                await worker.until("job.started")
         await asyncio.sleep(chance.uniform(0, 1.2))
         await worker.kill()
 
@@ -106,24 +114,30 @@ async def quiet(url: str) -> None:
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.timeout(300)
-async def test_ten_dead_workers_a_frozen_one_and_an_api_that_dies_after_each_202(postgres: URL, tmp_path: Path) -> None:
-    documents = write_documents(tmp_path / "documents", sections=14)
-    expected = await undisturbed(postgres, "test_calm_storm", tmp_path / "documents")
+@pytest.fixture(scope="module")
+async def calm(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Index]:
+    """The documents, and what a run that nobody disturbs makes of them."""
+    folder = tmp_path_factory.mktemp("storm") / "documents"
+    documents = write_documents(folder)
+    expected = await undisturbed(postgres, "test_calm_storm", folder)
     assert len(expected) == len(documents) == 20
+    return documents, expected
 
+
+@pytest.mark.timeout(300)
+async def test_ten_dead_workers_a_frozen_one_and_an_api_that_dies_after_its_202s(
+    postgres: URL, calm: tuple[list[Path], Index]
+) -> None:
+    documents, expected = calm
     url = await make_database(postgres, "test_ten_deaths")
     async with place(database_url=url) as here:
         assert (await here.run("migrate")).code == 0
         sending = asyncio.create_task(send_and_die(here, documents))
         frozen = await frozen_worker(here)
-        await workers_that_die(here, url, DEATHS)
-        await sending
-        assert await count(url, "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')") > 0
-
+        await asyncio.gather(sending, *(workers_that_die(here, DEATHS // LANES, lane) for lane in range(LANES)))
         last = await here.start("worker")
         await last.until("worker.ready")
-        await asyncio.sleep(LEASE_SECONDS + 1)  # by now its jobs are somebody else's
+        await asyncio.sleep(LEASE_SECONDS + 1)  # by now the frozen one's jobs are somebody else's
         frozen.send(signal.SIGCONT)
         await all_ready(url)
         await quiet(url)
@@ -132,3 +146,40 @@ async def test_ten_dead_workers_a_frozen_one_and_an_api_that_dies_after_each_202
         await assert_files_fit_rows(here, url)
         assert await count(url, "SELECT max(attempts) FROM jobs") > 1
         assert [await frozen.stop(), await last.stop()] == [0, 0]
+
+
+@pytest.mark.timeout(300)
+async def test_a_database_that_is_killed_in_the_middle(here: Place, calm: tuple[list[Path], Index]) -> None:
+    """The embedded one, which the service starts again, twice."""
+    documents, expected = calm
+    total = sum(len(chunks) for chunks in expected.values())
+    service = await here.serve()
+    url = f"postgresql://postgres@/ragchat?host={Server(here.data / 'postgres').socket_folder}"
+    async with here.client() as http:
+        assert [await send(http, path) for path in documents] == [202] * len(documents)
+        for share in (0.1, 0.5):
+            async with asyncio.timeout(READY_SECONDS):
+                while await count(url, "SELECT count(*) FROM chunks") < share * total:
+                    await asyncio.sleep(0.02)
+            before = await started_at(url)
+            os.kill(here.postmaster(), signal.SIGKILL)
+            async with asyncio.timeout(READY_SECONDS):
+                while await started_at(url) in (None, before):
+                    await asyncio.sleep(0.1)
+    await all_ready(url)
+    await quiet(url)
+    assert await index(url) == expected
+    await assert_clean(url)
+    await assert_files_fit_rows(here, url)
+    assert await count(url, "SELECT max(attempts) FROM jobs") > 1
+    assert await service.stop() == 0
+    assert "Traceback" not in service.err
+    assert here.processes() == []
+
+
+async def started_at(url: str) -> datetime | None:
+    """The database; None while it is not up."""
+    with contextlib.suppress(OSError, asyncpg.PostgresError):
+        moment: datetime = (await rows(url, "SELECT pg_postmaster_start_time()"))[0][0]
+        return moment
+    return None

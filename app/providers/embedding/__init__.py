@@ -1,7 +1,9 @@
 """Embedding models by name. An adapter, and what it needs, is imported only when it is chosen."""
 
 import re
+from pathlib import Path
 
+from app.core.errors import Unavailable
 from app.providers.embedding import minilm
 from app.providers.embedding.narrowed import Narrowed
 from app.providers.ports import Embedder
@@ -30,7 +32,7 @@ def open_embedder(name: str, *, precision: minilm.Precision = "auto") -> Embedde
     """Blocks while the model is loaded: call it from a thread.
 
     Any name but the shipped model's is a model of sentence-transformers: a name on its hub or a folder.
-    `precision` is the shipped model's alone. Unavailable(embedder_missing) when it is not installed,
+    `precision` is the shipped model's alone. Unavailable(embedder_missing, embedder_not_loaded, ...),
     Invalid(invalid_dimensions) when `model@n` would not be narrower.
     """
     whole, dimensions = split_name(name)
@@ -38,6 +40,8 @@ def open_embedder(name: str, *, precision: minilm.Precision = "auto") -> Embedde
         return Narrowed(open_embedder(whole, precision=precision), dimensions)
     if name in ALIASES:
         return minilm.load(precision=precision)
+    if name.startswith(("/", "./", "../")) and not Path(name).is_dir():  # else it is looked for on the hub
+        raise Unavailable("embedder_not_loaded", f"There is no folder {name} with an embedding model.")
     from app.providers.embedding.sentence_transformers import load
 
     return load(name)

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from app.providers.ports import Storage
-from app.providers.storage.local import LocalStorage
-
-INCOMING = "incoming"
+from app.providers.storage.local import INCOMING, LocalStorage
 
 
 def open_storage(

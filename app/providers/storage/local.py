@@ -12,6 +12,7 @@ from app.core.errors import Invalid, NotFound
 from app.providers.ports import ListedFile, StoredFile
 from app.providers.storage.incoming import IncomingFile, check_room, in_thread, prepare
 
+INCOMING = "incoming"
 BLOCK_BYTES = 1 << 18
 LISTED_AT_ONCE = 1000
 
@@ -19,7 +20,7 @@ LISTED_AT_ONCE = 1000
 class LocalStorage:
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._incoming = self._root / "incoming"
+        self._incoming = self._root / INCOMING
 
     async def open(self) -> None:
         await in_thread(prepare, self._incoming)
@@ -66,8 +67,8 @@ class LocalStorage:
 
     def _walk(self, prefix: str) -> Iterator[ListedFile]:
         for folder, folders, names in os.walk(self._root):
-            if Path(folder) == self._root and self._incoming.name in folders:
-                folders.remove(self._incoming.name)
+            if Path(folder) == self._root and INCOMING in folders:
+                folders.remove(INCOMING)
             for name in names:
                 path = Path(folder, name)
                 key = path.relative_to(self._root).as_posix()

@@ -1,9 +1,12 @@
 """Where the documents of these tests lie, and small files built on the spot."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
+
+import openpyxl  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = ROOT / "tests" / "data" / "documents"
@@ -39,11 +42,89 @@ def docx(body: str, *, doctype: str = "", extra: Mapping[str, str | bytes] | Non
     return archive(parts)
 
 
+def xlsx(fill: Callable[[Any], object]) -> bytes:
+    """A workbook with one sheet, `Sheet`, and whatever `fill` does to it."""
+    workbook = openpyxl.Workbook()
+    fill(workbook)
+    packed = BytesIO()
+    workbook.save(packed)
+    return packed.getvalue()
+
+
+def sheet(*rows: Sequence[object]) -> bytes:
+    def fill(workbook: Any) -> None:
+        for row in rows:
+            workbook.active.append(row)
+
+    return xlsx(fill)
+
+
+_P = "http://schemas.openxmlformats.org/presentationml/2006/main"
+_A = "http://schemas.openxmlformats.org/drawingml/2006/main"
+_NAMES = f'xmlns:p="{_P}" xmlns:a="{_A}" xmlns:r="{_OFFICE}"'
+
+
+def relations(*targets: tuple[str, str, str]) -> str:
+    """(identifier, last word of the type, target) each."""
+    made = "".join(
+        f'<Relationship Id="{name}" Type="{_OFFICE}/{kind}" Target="{target}"/>' for name, kind, target in targets
+    )
+    return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{made}</Relationships>'
+
+
+def package(kind: str, main: str, parts: Mapping[str, str | bytes]) -> bytes:
+    """An OOXML package whose main part is of the content type with `kind` in it."""
+    types = _TYPES.replace("word/document.xml", main).replace("wordprocessingml.document", kind)
+    begin = {"[Content_Types].xml": types, "_rels/.rels": relations(("r1", "officeDocument", main))}
+    return archive({**begin, **parts})
+
+
+def pptx(slides: Sequence[str], *, extra: Mapping[str, str | bytes] | None = None) -> bytes:
+    """Each slide is the inside of its tree of shapes; slide n is the part slide<n>.xml."""
+    numbers = range(1, len(slides) + 1)
+    listed = "".join(f'<p:sldId id="{255 + number}" r:id="r{number}"/>' for number in numbers)
+    parts: dict[str, str | bytes] = {
+        "ppt/presentation.xml": f"<p:presentation {_NAMES}><p:sldIdLst>{listed}</p:sldIdLst></p:presentation>",
+        "ppt/_rels/presentation.xml.rels": relations(*((f"r{n}", "slide", f"slides/slide{n}.xml") for n in numbers)),
+    }
+    for number, shapes in zip(numbers, slides, strict=True):
+        parts[f"ppt/slides/slide{number}.xml"] = slide(shapes)
+    return package("presentationml.presentation", "ppt/presentation.xml", parts | dict(extra or {}))
+
+
+def slide(shapes: str, tag: str = "sld") -> str:
+    return f"<p:{tag} {_NAMES}><p:cSld><p:spTree>{shapes}</p:spTree></p:cSld></p:{tag}>"
+
+
+def shape(*paragraphs: str, place: str = "") -> str:
+    """`place` is the inside of a `p:ph`, such as `type="title"`; a paragraph is a text or XML."""
+    holder = f"<p:ph {place}/>" if place else ""
+    texts = "".join(p if p.startswith("<") else f"<a:p><a:r><a:t>{p}</a:t></a:r></a:p>" for p in paragraphs)
+    marks = f"<p:nvSpPr><p:cNvPr/><p:nvPr>{holder}</p:nvPr></p:nvSpPr>"
+    return f"<p:sp>{marks}<p:txBody>{texts}</p:txBody></p:sp>"
+
+
+_ODF = "urn:oasis:names:tc:opendocument:xmlns"
+_ODF_NAMES = " ".join(f'xmlns:{name}="{_ODF}:{name}:1.0"' for name in ("office", "text", "table", "style", "manifest"))
+_ODF_NAMES += f' xmlns:draw="{_ODF}:drawing:1.0"'
+
+
+def odt(body: str, *, doctype: str = "", extra: Mapping[str, str | bytes] | None = None) -> bytes:
+    content = f"<office:body><office:text>{body}</office:text></office:body>"
+    parts: dict[str, str | bytes] = {
+        "mimetype": "application/vnd.oasis.opendocument.text",
+        "content.xml": f"{doctype}<office:document-content {_ODF_NAMES}>{content}</office:document-content>",
+        "META-INF/manifest.xml": f"<manifest:manifest {_ODF_NAMES}/>",
+    }
+    return archive(parts | dict(extra or {}))
+
+
 def archive(parts: Mapping[str, str | bytes]) -> bytes:
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
         for name, content in parts.items():
-            target.writestr(name, content)
+            stored = zipfile.ZIP_STORED if name == "mimetype" else None
+            target.writestr(name, content, stored)
     return packed.getvalue()
 
 

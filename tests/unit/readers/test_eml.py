@@ -91,7 +91,7 @@ def test_readable_attachments_are_read_and_others_named() -> None:
     whole.add_attachment(b"%PDF-1.4", maintype="application", subtype="pdf", filename="సెలవు ఫారం.pdf")
     whole.add_attachment("BEGIN:VCALENDAR", subtype="calendar", filename="a.ics")
     assert body(whole).replace("\n\n\n", "\n\n").split("\n\n") == [
-        *("See you on Monday.", "Attachment: notes.txt", "Line of notes", "Attachment: page.html", "Page"),
+        *("See you on Monday.", "Attachment: notes.txt", "Line of notes", "Attachment: page.html", "# Page"),
         *("Attachment: సెలవు ఫారం.pdf", "Attachment: a.ics"),
     ]
 

@@ -117,6 +117,12 @@ def test_a_page_that_holds_little_else_stays_whole() -> None:
     assert without_furniture(certificates) == certificates
 
 
+def test_more_lines_than_a_header_has_stay() -> None:
+    form = "\n".join(f"Field {word} of the form" for word in ("one", "two", "three", *NUMBERS))
+    texts = [f"{form}\n{body * 5}" for body in bodies()]
+    assert without_furniture(texts) == texts
+
+
 def test_nothing_is_taken_from_real_documents_without_headers() -> None:
     folder = SHARED / "northwind-pdf-pages" / "pdf"
     if not folder.exists():

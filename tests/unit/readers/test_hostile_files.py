@@ -5,8 +5,11 @@ import socket
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -160,15 +163,29 @@ def test_the_listener_would_notice(listener: tuple[str, Callable[[], bool]]) -> 
     assert called()
 
 
-def calling_docx(address: str) -> bytes:
-    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    names = ("attachedTemplate", "image", "footnotes", "frame", "hyperlink", "oleObject", "subDocument", "settings")
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+POINTING = (
+    *("attachedTemplate", "image", "footnotes", "frame", "hyperlink", "oleObject", "subDocument", "settings", "slide"),
+    *("worksheet", "externalLink", "sharedStrings", "notesSlide", "chart", "core-properties"),
+)
+
+
+def calling_package(kind: str, address: str) -> bytes:
+    """The sample, with relations of all sorts to a place outside, and an image and a section from there (odt)."""
+    there = f"http://{address}/x"
     relations = "".join(
-        f'<Relationship Id="e{at}" TargetMode="External" Type="{office}/{name}" Target="http://{address}/{name}"/>'
-        for at, name in enumerate(names)
+        f'<Relationship Id="e{at}" TargetMode="External" Type="{OFFICE}/{name}" Target="{there}"/>'
+        for at, name in enumerate(POINTING)
     )
-    whole = f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{relations}</Relationships>'
-    return docx(paragraph("x"), extra={"word/_rels/document.xml.rels": whole, "_rels/more.rels": whole})
+    linked = f'<t:section><t:section-source l:href="{there}" xmlns:l="http://www.w3.org/1999/xlink"/></t:section>'
+    with zipfile.ZipFile(BytesIO(variants.sample(kind))) as opened:
+        parts: dict[str, str | bytes] = {
+            name: opened.read(name)
+            .replace(b"</Relationships>", relations.encode() + b"</Relationships>")
+            .replace(b"</o:text>", linked.encode() + b"</o:text>")
+            for name in opened.namelist()
+        }
+    return variants.packed(parts)
 
 
 def calling_html(address: str) -> bytes:
@@ -215,8 +232,8 @@ def calling_pdf(address: str) -> bytes:
     ).replace(b"/Length 26", f"/Length 26/F<</FS/URL/F{there}>>".encode())
 
 
-CALLING = {
-    "docx": calling_docx,
+CALLING: dict[str, Callable[[str], bytes]] = {
+    **{kind: partial(calling_package, kind) for kind in ("docx", "xlsx", "pptx", "odt")},
     "html": calling_html,
     "epub": calling_epub,
     "rtf": calling_rtf,
@@ -295,7 +312,7 @@ def overlapping() -> bytes:
 def test_hostile_archives(kind: str, data: bytes) -> None:
     with pytest.raises(UnreadableDocument) as caught:
         read(data, kind)
-    assert caught.value.code in ("bad_file", "archive_bomb")
+    assert caught.value.code in ("bad_file", "archive_bomb", "type_mismatch")
 
 
 TEXTS = {

@@ -31,9 +31,9 @@ def test_a_file_of_a_word_processor_with_telugu_a_list_and_a_table() -> None:
     made = rtf.read(document("leave-policy.rtf"))
     lines = [line.strip() for line in made.text.split("\n")]
     assert lines[:4] == [
-        "Leave policy",
+        "# Leave policy",
         "Each employee has 20 days of paid leave a year. “Unused” days end on 31 March – ask the café 😀.",
-        "సెలవు విధానం",
+        "## సెలవు విధానం",
         "ప్రతి ఉద్యోగికి సంవత్సరానికి 20 రోజుల వేతన సెలవు ఉంటుంది. శ్రీ స్త్రీ క్ష్మ.",
     ]
     assert lines[5:] == [
@@ -107,6 +107,17 @@ def test_tables_are_rows_and_what_is_in_a_cell_is_one_line() -> None:
     assert text(body).split("\n") == ["before", "Plan | Price", "A second third | 5", "outer x y | 6", "after"]
 
 
+def test_headings_are_marked_by_outline_level_or_the_name_of_their_style() -> None:
+    sheet = (
+        r"{\stylesheet{\ql\snext0 Normal;}{\s1\sbasedon0 heading 1;}{\s2\qc Heading 2;}{\s7 Title;}{\s9 Headings 1;}}"
+    )
+    body = (
+        r"\pard\s7 Name\par\pard\plain\s1  One  {\b two}{\par}\pard text\par{\pard\outlinelevel2 Three\par}"
+        r"\s9\outlinelevel9 other\par\s2\par\pard\outlinelevel8 deep\par"
+    )
+    assert text(sheet + body).split("\n") == ["# Name", "# One two", "text", "### Three", "other", "", "###### deep"]
+
+
 def test_a_row_that_is_never_ended_is_kept() -> None:
     assert text(r"\pard\intbl a\cell b\cell\pard after") == "a | b\nafter"
     assert text(r"\pard\intbl a\cell b\cell") == "a | b"
@@ -116,7 +127,8 @@ def test_what_nobody_sees_is_left_out() -> None:
     body = (
         r"{\header top}{\footerf bottom}{\*\generator Maker 1.0;}{\info{\author Me}{\title The title}}"
         r"shown{\v hidden}{\deleted gone}{\revised  new}\v off\v0  on\deleted no\plain  yes{\mvf moved}"
-        r"{\pict\pngblip 0f0f}{\object{\*\objclass Sheet}{\*\objdata 0f}{\result seen}}{\xe index}{\*\annotation note}"
+        r"{\pict\pngblip 0f0f}{\object{\*\objclass Sheet}{\*\objdata 0f}{\objdata 0f}{\result seen}}"
+        r"{\xe index}{\*\annotation note}"
         r"{\field{\*\fldinst HYPERLINK \"http://x.example/\"}{\fldrslt  link}}{\*\unknown{x}y}."
     )
     made = rtf.read(file(body))

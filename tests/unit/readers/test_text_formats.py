@@ -79,7 +79,7 @@ def test_html_keeps_what_is_read_and_drops_what_runs() -> None:
         b"<h1>Head</h1><p>One <b>bold</b>\n word.<br>Next</p><!-- note --><ul><li>a<li>b</ul>"
         b"<noscript>no</noscript><template>t</template>tail &amp; &eacute;</body></html>"
     )
-    assert made.text.split("\n\n") == ["Head", "One bold word.\nNext", "a\nb", "tail & é"]
+    assert made.text.split("\n\n") == ["# Head", "One bold word.\nNext", "a\nb", "tail & é"]
     assert (made.title, made.kind) == ("The page", "html")
 
 
