@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -190,9 +191,9 @@ def _webhooks(uow: UowFactory, settings: Settings) -> WebhookService:
     return WebhookService(uow, sender)
 
 
-def make_storage(settings: Settings) -> Storage:
+def make_storage(settings: Settings, folder: Path | None = None) -> Storage:
     return open_storage(
-        settings.data_dir / "files",
+        folder or settings.data_dir / "files",
         bucket=settings.s3_bucket,
         prefix=settings.s3_prefix,
         endpoint_url=settings.s3_endpoint_url,

@@ -4,7 +4,9 @@ import importlib.util
 import json
 import shutil
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import typer
 
@@ -17,7 +19,7 @@ from app.db import migrate
 from app.db.embedded import is_made, require_programs
 from app.db.engine import pgvector_version, ping
 from app.providers.embedding import open_embedder
-from app.runtime import open_database
+from app.runtime import make_storage, open_database
 
 LOW_DISK_BYTES = 2 << 30
 
@@ -56,7 +58,7 @@ def _show(findings: list[Finding]) -> None:
 
 
 async def _examine(settings: Settings) -> list[Finding]:
-    findings = [_python(), _key(settings), _storage(settings), _disk(settings), _embedder(settings), _extra()]
+    findings = [_python(), _key(settings), await _storage(settings), _disk(settings), _embedder(settings), _extra()]
     return [*findings, *await _database(settings), _service(settings)]
 
 
@@ -71,12 +73,30 @@ def _key(settings: Settings) -> Finding:
     return Finding("API key", True, f"in {place}" if place.exists() else f"the first start makes one, in {place}")
 
 
-def _storage(settings: Settings) -> Finding:
+async def _storage(settings: Settings) -> Finding:
     folder = settings.data_dir / "files"
     if not writable_parent(folder):
         fix = f"make {settings.data_dir} writable, or set DATA_DIR"
         return Finding("file storage", False, f"{folder} cannot be written", fix)
+    if settings.s3_bucket:  # files pass through the folder all the same
+        return await _bucket(settings)
     return Finding("file storage", True, str(folder.resolve()) + ("" if folder.exists() else ", made on first start"))
+
+
+async def _bucket(settings: Settings) -> Finding:
+    """Asked from a folder that goes again: nothing is made in DATA_DIR."""
+    detail = f"bucket {settings.s3_bucket}"
+    with tempfile.TemporaryDirectory() as folder:
+        storage = make_storage(settings, Path(folder))
+        await storage.open()
+        try:
+            await storage.check()
+        except RagchatError as exc:
+            fix = "look at S3_BUCKET, S3_ENDPOINT_URL, AWS_REGION and the credentials"
+            return Finding("file storage", False, f"{detail}: {exc.detail}", fix)
+        finally:
+            await storage.close()
+    return Finding("file storage", True, detail)
 
 
 def _disk(settings: Settings) -> Finding:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -141,7 +142,9 @@ async def _see_through(spaces: SpaceService, space_id: int, *, quiet: bool) -> S
     task = bar.add_task("embedding", total=None)
     with bar:
         while True:
+            began = time.monotonic()
             state = await _state(spaces, space_id)
+            spent = time.monotonic() - began
             full = state.vectors == state.chunks
             bar.update(
                 task, completed=state.vectors, total=state.chunks, description="indexing" if full else "embedding"
@@ -150,7 +153,7 @@ async def _see_through(spaces: SpaceService, space_id: int, *, quiet: bool) -> S
                 return state
             if state.job == "dead":
                 raise Conflict("space_not_filled", f"The job that fills it has failed with {state.error}; try again.")
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(max(POLL_SECONDS, 10 * spent))  # counting takes long in a large index
 
 
 async def _state(spaces: SpaceService, space_id: int) -> SpaceState:

@@ -47,7 +47,10 @@ def configure_logging(level: str, style: Literal["auto", "json", "pretty"]) -> N
 
 def _quieten() -> None:
     """Libraries that log bodies, statements or every request; uvicorn's own lines go through our handler."""
-    for name in ("sqlalchemy", "asyncio", "httpx", "httpcore", "pypdf", "alembic", "websockets"):
+    for name in (
+        *("sqlalchemy", "asyncio", "httpx", "httpcore", "pypdf", "alembic", "websockets"),
+        *("boto3", "botocore", "aioboto3", "aiobotocore"),
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings hold bytes of the body
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

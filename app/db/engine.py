@@ -17,6 +17,17 @@ POOL_WAIT_SECONDS = 3.0
 """Waiting longer for a connection helps nobody: the client is told 503 and tries again."""
 CONNECT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 2.0
+SERVER_SETTINGS = {
+    "application_name": "ragchat",
+    "timezone": "UTC",
+    "jit": "off",
+    # A process that is frozen within a transaction, or a host that is gone, must not keep its locks: others wait for
+    # the rows. Shorter than the lease of a job; nothing of ours is awaited inside a transaction.
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 log = get_logger(__name__)
 
 
@@ -33,7 +44,7 @@ def create_engine(url: URL | str, *, pool_size: int) -> AsyncEngine:
         connect_args={
             "timeout": CONNECT_SECONDS,
             "command_timeout": 60,
-            "server_settings": {"application_name": "ragchat", "timezone": "UTC", "jit": "off"},
+            "server_settings": SERVER_SETTINGS,
         },
     )
 
@@ -81,7 +92,7 @@ def database_errors() -> Iterator[None]:
 
 def _is_disconnect(exc: DBAPIError) -> bool:
     state = getattr(exc.orig, "sqlstate", None) or ""
-    return state.startswith("08") or state in {"57P01", "57P02", "57P03"}
+    return state.startswith("08") or state in {"25P03", "57P01", "57P02", "57P03"}
 
 
 def _unreachable() -> Unavailable:

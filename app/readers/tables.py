@@ -112,7 +112,11 @@ def _find_header(sample: list[Row], *, header_expected: bool) -> tuple[int, _Hea
     for at in (*marked[:1], *islice(likely, 1)):
         names, rows_above = _names(sample, at)
         below = sample[at + 1 :]
-        if _are_labels(names) and (at in marked or _differ(names, below, header_expected=header_expected)):
+        if (
+            len(names) > 1
+            and _are_labels(names)
+            and (at in marked or _differ(names, below, header_expected=header_expected))
+        ):
             return at, _Header(names, _numeric_columns(names, below), rows_above)
     return None
 
@@ -137,12 +141,15 @@ def _names(sample: list[Row], at: int) -> tuple[Names, int]:
     is_unique = len(set(names.values())) == len(names)
     if (is_unique and not above.is_wide) or len(above.cells) < 2:
         return names, 0
-    group = ""
+    full = dict(names)
+    group, used = -1, set()
     for column in sorted(names.keys() | above.cells.keys()):
-        group = above.cells.get(column, group)
-        if group and column in names and names[column] != group:
-            names[column] = f"{group} {names[column]}"
-    return names, 1
+        group = column if column in above.cells else group
+        if column in names and group in above.cells:
+            used.add(group)
+            if above.cells[group] != names[column]:
+                full[column] = f"{above.cells[group]} {names[column]}"
+    return (full, 1) if used == above.cells.keys() else (names, 0)
 
 
 def _are_labels(names: Names) -> bool:

@@ -1,6 +1,8 @@
 """Indexing anew what is stored (H89): coalesced, never doubled, seen by search all the while."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,9 +10,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.core.errors import NotFound
 from app.core.ids import new_id
 from app.repositories.jobs import BACKGROUND
+from app.schemas.documents import DocumentFields
+from app.schemas.reindex import ReindexRequest
 from app.services import reindexing
+from app.services.documents import Upload
 from tests.conftest import MakeTenant, Tenant, make_tenant
 
 DOCUMENTS = "/api/v1/documents"
@@ -86,9 +92,17 @@ async def test_many_at_once_are_one(tenant: Tenant) -> None:
     assert await chunk_versions(tenant, document["id"]) == [2]
 
 
+async def job_done(tenant: Tenant, document_id: str) -> None:
+    """A document is ready a moment before its job says so."""
+    async with asyncio.timeout(30):
+        while any(job.state != "done" for job in await jobs(tenant, document_id)):
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("status", ["queued", "reading", "chunking", "embedding"])
 async def test_what_is_in_work_stays_as_it_is(tenant: Tenant, status: str) -> None:
     document = await tenant.add_text(f"The lighthouse keeper is {status}.")
+    await job_done(tenant, document["id"])
     payload = {"document_id": document["id"], "version": 1}
     key = f"document.ingest:{document['id']}:1"
     async with tenant.runtime.uow(tenant.caller) as uow:
@@ -99,11 +113,14 @@ async def test_what_is_in_work_stays_as_it_is(tenant: Tenant, status: str) -> No
         answer = response.json()
         assert (response.status_code, answer["status"], answer["version"]) == (202, status, 1)
     assert await reindex_many(tenant) == 0
+    async with tenant.runtime.uow(tenant.caller) as uow:  # nor when it was ready a moment ago
+        assert await uow.documents.requeue([UUID(document["id"])]) == []
     assert [job.state for job in await jobs(tenant, document["id"])] == ["done", "queued"]
 
 
 async def test_what_nobody_works_at_is_taken_up_again(tenant: Tenant) -> None:
     document = await tenant.add_text("The lighthouse keeper was forgotten.")
+    await job_done(tenant, document["id"])
     await set_status(tenant, document["id"], "embedding")
     assert (await reindex(tenant, document["id"])).json()["version"] == 1
     assert (await tenant.ended(document["id"]))["status"] == "ready"
@@ -127,9 +144,7 @@ async def test_a_document_deleted_meanwhile_stays_deleted(tenant: Tenant) -> Non
     )
     assert answers[1].status_code == 204
     assert {answers[0].status_code, answers[2].status_code} <= {202, 404}
-    async with asyncio.timeout(30):
-        while any(job.state != "done" for job in await jobs(tenant, document["id"])):
-            await asyncio.sleep(0.05)
+    await job_done(tenant, document["id"])
     assert (await tenant.http.get(f"{DOCUMENTS}/{document['id']}")).status_code == 404
     assert await chunk_versions(tenant, document["id"]) == []
 
@@ -168,6 +183,26 @@ async def tenant_versions(tenant: Tenant) -> list[tuple[int, int]]:
     select = text("SELECT version, count(*) FROM document_versions WHERE tenant_id = :id GROUP BY 1 ORDER BY 1")
     async with tenant.runtime.engine.connect() as connection:
         return [(row[0], row[1]) for row in await connection.execute(select, {"id": tenant.caller.tenant_id})]
+
+
+async def test_a_user_reindexes_their_own_and_nothing_that_is_shared(tenant: Tenant) -> None:
+    shared = await tenant.add_text("The gull is everybody's.")
+    ravi = replace(tenant.caller, user_id="ravi")
+    fields = DocumentFields(title="mine")
+    own, _ = await tenant.runtime.documents.create(ravi, Upload(fields, "mine.txt", _once(b"The gull is Ravi's."), {}))
+    await tenant.ended(str(own.id))
+    for status in ("ready", "embedding"):
+        await set_status(tenant, shared["id"], status)
+        with pytest.raises(NotFound):
+            await tenant.runtime.reindexing.run(ravi, UUID(shared["id"]))
+    await set_status(tenant, shared["id"], "ready")
+    assert await tenant.runtime.reindexing.run_many(ravi, ReindexRequest()) == 1
+    assert (await tenant.runtime.reindexing.run(ravi, own.id)).version >= 2
+    assert (await tenant.http.get(f"{DOCUMENTS}/{shared['id']}")).json()["version"] == 1
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def test_not_yours_not_there_not_allowed(tenant: Tenant, new_tenant: MakeTenant) -> None:

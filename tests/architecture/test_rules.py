@@ -19,7 +19,7 @@ KNOWN = {
     "sqlalchemy": {"db", "repositories", "models", *NAME_THE_ENGINE},
     "asyncpg": {"db"},
     "openvino": {"providers"},
-    "aioboto3": {"providers"},
+    **dict.fromkeys(("aioboto3", "aiobotocore", "botocore", "aiohttp"), {"providers"}),
     "httpx": {"providers"},
 }
 """Who may know whom."""

@@ -236,9 +236,10 @@ class TestFailing:
         assert (await bucket.uploads(), await bucket.versions()) == (0, [])
         assert [*(tmp_path / "incoming").iterdir()] == []
 
-    async def test_an_answer_that_is_not_of_an_s3(self, bucket: Bucket, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("status", [200, 403, 502])
+    async def test_an_answer_that_is_not_of_an_s3(self, bucket: Bucket, tmp_path: Path, status: int) -> None:
         async def sorry(_: web.Request) -> web.Response:
-            return web.Response(text="<html>Maintenance<br></html>", content_type="text/html")
+            return web.Response(status=status, text="<html>Maintenance<br></html>", content_type="text/html")
 
         async with behind(bucket, tmp_path, Unruly("GET", "list-type=2", sorry, often=99)) as storage:
             with pytest.raises(Unavailable):

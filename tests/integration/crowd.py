@@ -1,8 +1,10 @@
-"""Documents that hurt, documents that do not, and somebody who keeps asking whether the service still answers."""
+"""Documents that hurt, documents that do not; whether the service still answers meanwhile, and what memory it takes."""
 
 import asyncio
+import contextlib
 import http.client
 import random
+import string
 import threading
 import time
 import zlib
@@ -10,14 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 
 from tests.integration.test_ingestion_survives import WORDS
-from tests.unit.readers.files import docx, paragraph, pdf_of_objects
+from tests.unit.readers.files import docx, paragraph, pdf, pdf_of_objects
 
 SEED = 90_001
 GOOD = 20
 DEEP = 100_000
 POLL_SECONDS = 0.1
+SAMPLE_SECONDS = 0.02
+MEGABYTE = 2**20
 DOCUMENTS = "/api/v1/documents"
 Outcomes = Mapping[str, str]
 """File name to `ready` or the code of why not."""
@@ -44,8 +49,8 @@ def bombs(*, line_bytes: int = 200_000) -> dict[str, tuple[bytes, set[str]]]:
     return {
         "deep-page-tree.pdf": (deep_page_tree(), {"bad_file", "no_text", *stopped}),
         "flate-bomb.pdf": (flate_bomb(), {"no_text", "too_large", *stopped}),
-        "zip-bomb.docx": (docx("", extra={"word/document.xml": bytes(300_000_000)}), {"archive_bomb"}),
-        "slow.pdf": (slow_pdf(), {"parser_timeout"}),
+        "zip-bomb.docx": (docx("", extra={"word/document.xml": bytes(200_000_000)}), {"archive_bomb"}),
+        "slow.pdf": (slow_pdf(), stopped),
         "endless-line.txt": (b"x" * line_bytes, {"ready"}),
         "endless-lines.txt": (b"\n" * 5_000_000, {"no_text"}),
     }
@@ -58,8 +63,8 @@ def deep_page_tree() -> bytes:
 
 
 def flate_bomb() -> bytes:
-    """Half a gigabyte of blanks in half a megabyte."""
-    packed = zlib.compress(b" " * 500_000_000, 9).decode("latin-1")
+    """Two hundred megabytes of blanks in two hundred kilobytes."""
+    packed = zlib.compress(b" " * 200_000_000, 9).decode("latin-1")
     return pdf_of_objects(
         [
             "<</Type/Catalog/Pages 2 0 R>>",
@@ -70,9 +75,9 @@ def flate_bomb() -> bytes:
     )
 
 
-def slow_pdf(levels: int = 8) -> bytes:
-    """A form that draws itself ten times over, `levels` deep: hours of work."""
-    first = 5
+def slow_pdf(salt: str = "") -> bytes:
+    """A form that draws itself ten times over, eight deep: many seconds, or all the memory there is."""
+    first, levels = 5, 8
     objects = [
         "<</Type/Catalog/Pages 2 0 R>>",
         "<</Type/Pages/Kids[3 0 R]/Count 1>>",
@@ -85,7 +90,7 @@ def slow_pdf(levels: int = 8) -> bytes:
             f"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X {level + 1} 0 R>>>>"
             f"/Length {len(content)}>>stream\n{content}\nendstream"
         )
-    return pdf_of_objects(objects)
+    return pdf_of_objects(objects, trailer=f"%{salt}\n" if salt else "")
 
 
 async def send(http: httpx.AsyncClient, name: str, data: bytes) -> tuple[str, str | None]:
@@ -143,3 +148,59 @@ class Asking:
             finally:
                 connection.close()
             self.taken.append(time.perf_counter() - began)
+
+
+class Memory:
+    """The largest resident memory, in MiB, of a service and of any process that reads for it."""
+
+    def __init__(self, pid: int) -> None:
+        self.service = 0.0
+        self.reader = 0.0
+        self._process = psutil.Process(pid)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Memory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(SAMPLE_SECONDS):
+            self.service = max(self.service, resident(self._process))
+            for child in readers(self._process.pid):
+                self.reader = max(self.reader, resident(child))
+
+
+def readers(pid: int) -> list[psutil.Process]:
+    """The processes that read for the service."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "app.readers.child" in child.cmdline():
+                    found.append(child)
+    return found
+
+
+def resident(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.Error):
+        return float(process.memory_info().rss) / MEGABYTE
+    return 0.0
+
+
+def long_words(size: int, seed: int = SEED) -> bytes:
+    """A text of that many bytes that is quick to embed: its words fill passages, but are unknown to the model."""
+    chance = random.Random(seed)
+    word_bytes = 120
+    words = ["".join(chance.choices(string.ascii_lowercase, k=word_bytes)) for _ in range(size // word_bytes)]
+    return "\n\n".join(" ".join(words[at : at + 10]) for at in range(0, len(words), 10)).encode()
+
+
+def long_pdf(pages: int, lines: int) -> bytes:
+    chance = random.Random(SEED)
+    next_line = ") Tj 0 -14 Td ("
+    return pdf([next_line.join(" ".join(chance.choices(WORDS, k=10)) for _ in range(lines)) for _ in range(pages)])

@@ -144,3 +144,14 @@ async def locked(url: str, lock: str) -> AsyncIterator[None]:
     async with elsewhere(url) as connection:
         await connection.execute(f"SELECT pg_advisory_lock({lock})")
         yield
+
+
+async def slow_down(world: World, table: str, condition: str, *, seconds: float) -> None:
+    """Updates of rows for which the condition holds take so long, so that others have time to overtake them."""
+    await world.sql(
+        f"CREATE FUNCTION slow_{table}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$"
+    )
+    await world.sql(
+        f"CREATE TRIGGER slow BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION slow_{table}()"
+    )

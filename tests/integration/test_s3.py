@@ -1,9 +1,12 @@
 """The service with its files in a bucket: accepted, indexed, read back, linked, deleted for good."""
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,7 +15,7 @@ from sqlalchemy import URL
 
 from tests import s3_server as servers
 from tests.conftest import Service, Tenant, make_database, make_settings, serving
-from tests.integration.processes import free_port
+from tests.integration.processes import Done, free_port, place
 from tests.s3_server import Bucket, Unruly, front, hang_up, new_bucket
 
 s3_server, aws_environment = servers.s3_server, servers.aws_environment
@@ -131,3 +134,19 @@ async def test_the_service_starts_and_goes_on_without_the_bucket(
                     assert document["status"] == "ready"
                     assert (await http.delete(f"{DOCUMENTS}/{document['id']}")).status_code == 204
                     await emptied(bucket)
+
+
+async def test_doctor_asks_the_bucket(s3_server: str, aws_environment: None) -> None:
+    async with new_bucket(s3_server) as bucket, place(s3_bucket=bucket.name, s3_endpoint_url=s3_server) as here:
+        credentials = {name.lower(): os.environ[name] for name in os.environ if name.startswith("AWS_")}
+        well = await here.run("doctor", "--json", **credentials)
+        assert {"name": "file storage", "works": True, "detail": f"bucket {bucket.name}"}.items() <= finding(
+            well
+        ).items()
+        assert not here.data.exists()
+        ill = await here.run("doctor", "--json", **credentials, s3_bucket="not-there-at-all")
+        assert (ill.code, finding(ill)["works"]) == (1, False)
+
+
+def finding(done: Done) -> dict[str, Any]:
+    return next(item for item in json.loads(done.out) if item["name"] == "file storage")

@@ -130,6 +130,7 @@ async def make_a_mess(url: str, files: Path, ids: dict[str, str]) -> dict[str, s
         "being deleted": put(tenant / str(new_id())),
         "unknown": put(files / "lost+found" / "README"),
     }
+    await rows(url, "DELETE FROM jobs")
     await rows(
         url,
         """INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, run_at)

@@ -19,7 +19,6 @@ import aioboto3  # type: ignore[import-untyped]
 import aiohttp
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # type: ignore[import-untyped]
-from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from app.core.background import run_together
 from app.core.errors import Invalid, NotFound, RagchatError, Unavailable
@@ -40,8 +39,8 @@ CLEAN_UP_SECONDS = 5
 ATTEMPTS = 3
 CONNECTIONS = 50
 NOT_IMPLEMENTED = {405, 501}
-BROKEN = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError)
-"""A body that ends early comes as aiohttp's own error; an answer that is no XML has neither of botocore's bases."""
+BROKEN = (BotoCoreError, ClientError, aiohttp.ClientError, OSError)
+"""A body that ends early comes as aiohttp's own error."""
 log = get_logger(__name__)
 
 

@@ -120,12 +120,20 @@ def odt(body: str, *, doctype: str = "", extra: Mapping[str, str | bytes] | None
 
 
 def archive(parts: Mapping[str, str | bytes]) -> bytes:
+    """The same bytes each time."""
     packed = BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+    with zipfile.ZipFile(packed, "w") as target:
         for name, content in parts.items():
-            stored = zipfile.ZIP_STORED if name == "mimetype" else None
-            target.writestr(name, content, stored)
+            method = zipfile.ZIP_STORED if name == "mimetype" else zipfile.ZIP_DEFLATED
+            target.writestr(zipfile.ZipInfo(name), content, method)
     return packed.getvalue()
+
+
+def repacked(data: bytes, changes: Mapping[str, str | bytes | None]) -> bytes:
+    """With parts replaced, added or, where None, left out."""
+    with zipfile.ZipFile(BytesIO(data)) as packed:
+        parts: dict[str, str | bytes | None] = {name: packed.read(name) for name in packed.namelist()}
+    return archive({name: part for name, part in (parts | dict(changes)).items() if part is not None})
 
 
 def paragraph(text: str) -> str:

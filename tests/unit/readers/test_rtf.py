@@ -116,6 +116,7 @@ def test_headings_are_marked_by_outline_level_or_the_name_of_their_style() -> No
         r"\s9\outlinelevel9 other\par\s2\par\pard\outlinelevel8 deep\par"
     )
     assert text(sheet + body).split("\n") == ["# Name", "# One two", "text", "### Three", "other", "", "###### deep"]
+    assert text(r"\pard\outlinelevel0 Head{\footnote note\par}\par") == "# Head\nnote\n"
 
 
 def test_a_row_that_is_never_ended_is_kept() -> None:

@@ -212,6 +212,16 @@ def test_a_list_is_lines() -> None:
     assert rows("one", "two", "three") == ["one", "two", "three"]
 
 
+CELLS = st.sampled_from(["", "ab", "bc", "cd", "1", "2024", "2023", "Q1", "x y"])
+
+
+@given(st.lists(st.tuples(st.lists(CELLS, max_size=5), st.booleans(), st.booleans()), max_size=8), st.booleans())
+def test_no_cell_of_any_table_is_lost(table: list[tuple[list[str], bool, bool]], header_expected: bool) -> None:
+    made = [Row({at: text for at, text in enumerate(texts) if text}, *marks) for texts, *marks in table]
+    lines = "\n".join(table_lines(made, header_expected=header_expected))
+    assert all(text in lines for row in made for text in row.cells.values())
+
+
 @pytest.mark.parametrize(
     ("value", "code", "expected"),
     [
