@@ -50,8 +50,7 @@ async def measure(http: httpx.AsyncClient, pid: int, name: str, data: bytes) -> 
 
 
 def documents(pages: int, megabytes: float, files: list[Path]) -> list[tuple[str, bytes]]:
-    size = int(megabytes * MEGABYTE)
-    text = long_words(size).ljust(size, b".")
+    text = long_words(int(megabytes * MEGABYTE))
     made = [
         ("small.txt", long_words(MEGABYTE // 4)),
         (f"{pages}-pages.pdf", long_pdf(pages, PAGE_LINES)),

@@ -109,12 +109,12 @@ class Verification:
             lambda row: (row["document_id"], row["version"]),
         )
         async for page in pages:
-            async with self._uow(SYSTEM) as uow:
-                still = await uow.verification.referenced([row["key"] for row in page])
-            rows = [row for row in page if row["key"] in still]
-            there = await self._there([row["key"] for row in rows])
+            there = await self._there([row["key"] for row in page])
+            rows = [row for row in page if row["key"] not in there]
+            async with self._uow(SYSTEM) as uow:  # after the files: a document that is deleted loses its row first
+                still = await uow.verification.referenced([row["key"] for row in rows])
             for row in rows:
-                if row["key"] not in there:
+                if row["key"] in still:
                     failed = fail and row["status"] is not None and await self._fail(row)
                     yield Finding("missing_file", **_without_tenant(row), action="failed" if failed else None)
 

@@ -40,8 +40,12 @@ class TestCreate:
 
     async def test_a_hundred_at_once_are_one_document(self, tenant: Tenant) -> None:
         async def upload() -> tuple[int, str]:
-            response = await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT})
-            return response.status_code, response.json()["id"]
+            while True:
+                response = await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT})
+                if response.status_code != 503:  # a busy machine may say so, and mean it
+                    return response.status_code, response.json()["id"]
+                assert response.json()["code"] == "database_busy"
+                await asyncio.sleep(float(response.headers["Retry-After"]))
 
         answers = await asyncio.gather(*(upload() for _ in range(100)))
         assert len({id_ for _, id_ in answers}) == 1

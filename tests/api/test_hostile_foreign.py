@@ -43,6 +43,8 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "document", "/documents/%s/chunks", None),
     ("GET", "document", "/documents/%s/content", None),
     ("GET", "document", "/documents/%s/link", None),
+    ("GET", "document", "/documents/%s/events", None),
+    ("POST", "document", "/documents/%s/reindex", None),
     ("GET", "turn", "/turns/%s", None),
     ("GET", "turn", "/turns/%s/events", None),
     ("GET", "turn", "/turns/%s/trace", None),

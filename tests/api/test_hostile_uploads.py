@@ -83,7 +83,7 @@ class TestForms:
             began = time.perf_counter()
             reply = await send(edge, b"", FORM + tail)
             check_problem(reply, 400, "malformed_multipart")
-            assert time.perf_counter() - began < 0.2
+            assert time.perf_counter() - began < 2  # quadratic time would be minutes
 
     @pytest.mark.parametrize(
         ("body", "code"),

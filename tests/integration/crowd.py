@@ -196,8 +196,8 @@ def long_words(size: int, seed: int = SEED) -> bytes:
     """A text of that many bytes that is quick to embed: its words fill passages, but are unknown to the model."""
     chance = random.Random(seed)
     word_bytes = 120
-    words = ["".join(chance.choices(string.ascii_lowercase, k=word_bytes)) for _ in range(size // word_bytes)]
-    return "\n\n".join(" ".join(words[at : at + 10]) for at in range(0, len(words), 10)).encode()
+    words = ["".join(chance.choices(string.ascii_lowercase, k=word_bytes)) for _ in range(size // word_bytes + 1)]
+    return "\n\n".join(" ".join(words[at : at + 10]) for at in range(0, len(words), 10)).encode()[:size]
 
 
 def long_pdf(pages: int, lines: int) -> bytes:

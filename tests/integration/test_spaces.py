@@ -327,6 +327,7 @@ class TestSwitching:
         await world.runtime.spaces.refresh()
         assert document in await world.found("insured parcels")
 
+    @pytest.mark.timeout(300)
     async def test_documents_that_become_ready_meanwhile_are_never_missing(self, world: World) -> None:
         """Both sides are slowed down between their check and their commit, where one could overtake the other."""
         await slow_down(world, "documents", "NEW.indexed_version IS DISTINCT FROM OLD.indexed_version", seconds=0.03)

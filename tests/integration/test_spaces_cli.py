@@ -20,7 +20,7 @@ from tests.contracts.embedders import load as load_embedder
 from tests.integration.processes import Child, Place, place, rows
 from tests.integration.spaces import INDEX, VALID, add_passages, elsewhere
 
-pytestmark = pytest.mark.xdist_group("spaces")
+pytestmark = [pytest.mark.xdist_group("spaces"), pytest.mark.timeout(300)]
 PAGE = (ROOT / "docs" / "embedding-spaces.md").read_text()
 NARROW = f"{SHIPPED}@64"
 QUESTIONS = [

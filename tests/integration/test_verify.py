@@ -173,6 +173,13 @@ async def make_a_mess(url: str, files: Path, ids: dict[str, str]) -> dict[str, s
 # --- what changes while it looks; on both kinds of storage ---
 
 
+Happening = Callable[[], Awaitable[None]]
+
+
+async def _nothing() -> None:
+    pass
+
+
 class Shelf:
     """A database and a storage of their own."""
 
@@ -199,14 +206,18 @@ class Shelf:
         async with self.uow(SYSTEM) as uow:
             await uow.documents.delete(id_)
 
-    def verification(self, meanwhile: Callable[[], Awaitable[Any]] | None = None) -> Verification:
-        """`meanwhile` happens between the listing and the comparison."""
+    def verification(self, meanwhile: Happening = _nothing, later: Happening = _nothing) -> Verification:
+        """`meanwhile` happens between the listing and the comparison, `later` between that and the second look."""
 
         class Slow(FileList):
             async def finish(self) -> None:
                 await super().finish()
-                if meanwhile is not None:
-                    await meanwhile()
+                await meanwhile()
+
+            async def absent(self, *, after: tuple[UUID, int], limit: int) -> list[dict[str, Any]]:
+                found = await super().absent(after=after, limit=limit)
+                await later()
+                return found
 
         @contextlib.asynccontextmanager
         async def open_list() -> AsyncIterator[FileList]:
@@ -215,8 +226,8 @@ class Shelf:
 
         return Verification(self.uow, self.storage, open_list)
 
-    async def findings(self, meanwhile: Callable[[], Awaitable[Any]] | None = None) -> list[Finding]:
-        return [finding async for finding in self.verification(meanwhile).run(Repairs())]
+    async def findings(self, meanwhile: Happening = _nothing, later: Happening = _nothing) -> list[Finding]:
+        return [finding async for finding in self.verification(meanwhile, later).run(Repairs())]
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -244,15 +255,21 @@ async def test_what_changes_meanwhile_is_no_finding(shelf: Shelf) -> None:
     await shelf.storage.delete(row_gone)
     late: list[str] = []
 
+    late_ids: list[UUID] = []
+
     async def meanwhile() -> None:
         await shelf.storage.delete(deleted_file)
         await shelf.row(moved_in)
-        late.append(await shelf.file())
-        await shelf.row(late[0])
+        late.extend([await shelf.file(), await shelf.file()])
+        late_ids.extend([await shelf.row(key) for key in late])
         await shelf.delete_row(id_)
 
-    assert await shelf.findings(meanwhile) == []
-    assert len(late) == 1
+    async def later() -> None:
+        await shelf.delete_row(late_ids[0])
+        await shelf.storage.delete(late[0])
+
+    assert await shelf.findings(meanwhile, later) == []
+    assert len(late) == 2
 
 
 async def test_a_row_without_file_and_a_file_without_row(shelf: Shelf) -> None:
