@@ -32,7 +32,6 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # no document format allo
 _LOCAL_HEADER = struct.Struct("<26x2H")
 _OUTSIDE = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[A-Za-z]:|\0")
 _TYPES = "[Content_Types].xml"
-_ODF_PARTS = frozenset({"content.xml", "meta.xml", "styles.xml"})
 _MAIN_PART = re.compile(
     rb"\.(wordprocessingml|ms-word|spreadsheetml|ms-excel|presentationml|ms-powerpoint)\.\w+(?:\.\w+)?\.main\+xml"
 )
@@ -139,13 +138,12 @@ def _is_odd(entry: zipfile.ZipInfo) -> bool:
 
 
 def _check_doctypes(archive: zipfile.ZipFile) -> None:
-    """ISO 29500-2 forbids document type definitions, and in the text of an ODF they are no better.
+    """ISO 29500-2 forbids document type definitions in OOXML; only attacks with entities bring one.
 
-    Only attacks with entities bring one. The chapters of an EPUB, which have them rightly, are not looked at.
+    In EPUB and OpenDocument some parts have them rightly.
     """
     names = archive.namelist()
-    is_opc = _TYPES in names
-    for name in names:
-        checked = name.lower().endswith((".xml", ".rels")) if is_opc else name in _ODF_PARTS
-        if checked and b"<!DOCTYPE" in _beginning(archive, name, _PROLOG_BYTES).replace(b"\0", b""):
+    for name in names if _TYPES in names else ():
+        is_xml = name.lower().endswith((".xml", ".rels"))
+        if is_xml and b"<!DOCTYPE" in _beginning(archive, name, _PROLOG_BYTES).replace(b"\0", b""):
             raise UnreadableDocument("bad_file")

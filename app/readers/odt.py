@@ -16,7 +16,6 @@ from app.readers.package import Element, Package, attribute, local, opened
 
 _SPACE = re.compile(r"[ \t\n\r]+")
 _DRAWING = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
-_LINK = _DRAWING + "a"
 _DEEPEST_HEADING = 6
 _DEEPEST_LIST = 8
 _MOST_REPEATED = 100
@@ -99,7 +98,7 @@ class _Text:
                 yield "\n"
             elif name == "note":
                 self._notes += child.iterfind("{*}note-body")
-            elif child.tag.startswith(_DRAWING) and child.tag != _LINK:
+            elif child.tag.startswith(_DRAWING):
                 boxes.append(child)
             elif name not in _SKIPPED:
                 yield from self._runs(child, boxes)

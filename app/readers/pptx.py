@@ -91,7 +91,7 @@ def _shapes(group: Element) -> Iterator[Element]:
     for child in group:
         name = local(child)
         properties = child.find("*/{*}cNvPr")
-        if name == "Fallback" or (properties is not None and properties.get("hidden") in _TRUE):
+        if properties is not None and properties.get("hidden") in _TRUE:
             continue
         if name in ("sp", "graphicFrame"):
             yield child

@@ -190,11 +190,13 @@ async def _new_version(uow: UnitOfWork, document: Document, values: dict[str, An
 
 
 async def _enqueue(uow: UnitOfWork, document: Document) -> None:
-    await uow.jobs.enqueue(
-        INGEST,
-        {"document_id": str(document.id), "version": document.version},
-        dedupe_key=f"{INGEST}:{document.id}:{document.version}",
-    )
+    payload, dedupe_key = ingest_job(document.id, document.version)
+    await uow.jobs.enqueue(INGEST, payload, dedupe_key=dedupe_key)
+
+
+def ingest_job(document_id: UUID, version: int) -> tuple[dict[str, Any], str]:
+    """(payload, dedupe key)"""
+    return {"document_id": str(document_id), "version": version}, f"{INGEST}:{document_id}:{version}"
 
 
 async def delete_file(uow: UnitOfWork, key: str) -> None:

@@ -9,7 +9,7 @@ from app.models import Document
 from app.repositories.jobs import BACKGROUND
 from app.schemas.documents import DocumentOut
 from app.schemas.reindex import ReindexRequest
-from app.services.documents import INGEST, document_not_found, document_out
+from app.services.documents import INGEST, document_not_found, document_out, ingest_job
 
 AT_ONCE = 500
 FIRST_ID = UUID(int=0)
@@ -62,8 +62,3 @@ async def requeue(uow: UnitOfWork, document: Document) -> Document:
     payload, dedupe_key = ingest_job(document.id, document.version)
     await uow.jobs.enqueue(INGEST, payload, dedupe_key=dedupe_key)  # of no effect where there is one
     return document
-
-
-def ingest_job(document_id: UUID, version: int) -> tuple[dict[str, Any], str]:
-    """(payload, dedupe key)"""
-    return {"document_id": str(document_id), "version": version}, f"{INGEST}:{document_id}:{version}"

@@ -19,7 +19,10 @@ KNOWN = {
     "sqlalchemy": {"db", "repositories", "models", *NAME_THE_ENGINE},
     "asyncpg": {"db"},
     "openvino": {"providers"},
-    **dict.fromkeys(("aioboto3", "aiobotocore", "botocore", "aiohttp"), {"providers"}),
+    "aioboto3": {"providers"},
+    "aiobotocore": {"providers"},
+    "botocore": {"providers"},
+    "aiohttp": {"providers"},
     "httpx": {"providers"},
 }
 """Who may know whom."""

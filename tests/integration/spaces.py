@@ -35,6 +35,8 @@ WHERE NOT EXISTS (
     WHERE e.chunk_id = c.id
 )
 """
+BUILDER = "datname = current_database() AND query LIKE 'SELECT pg_try_advisory_lock%ragchat_hnsw%'"
+"""In pg_stat_activity: who waits for their turn to build an index."""
 VALID = "SELECT indexrelid::int8 AS id, indisvalid AS valid FROM pg_index WHERE indexrelid = to_regclass($1)"
 
 

@@ -17,7 +17,7 @@ from tests.conftest import DOCUMENTS, ROOT, make_database
 from tests.integration.processes import RAGCHAT, Done, Place, ended, place, rows
 
 pytestmark = pytest.mark.xdist_group("command_line")
-COMMANDS = ("serve", "worker", "migrate", "ingest", "search", "chat", "doctor", "probe")
+COMMANDS = ("serve", "worker", "migrate", "ingest", "search", "chat", "jobs", "verify", "spaces", "doctor", "probe")
 QUESTION = "How many days of annual leave do employees get?"
 
 

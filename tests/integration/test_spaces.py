@@ -24,6 +24,7 @@ from app.services.spaces import SpaceService
 from app.worker.runner import running_worker
 from tests.conftest import make_database, make_settings
 from tests.integration.spaces import (
+    BUILDER,
     CALLER,
     INDEX,
     NOT_FOUND_IN_THE_ACTIVE_SPACE,
@@ -40,6 +41,10 @@ SPACES_LOCK = "hashtext('embedding_spaces')"
 BUILD_LOCK = "hashtext('ragchat_hnsw')"
 NOWHERE = "/nowhere/model"
 VECTORS = "SELECT count(*) FROM chunk_embeddings WHERE space_id = $1"
+WAITING = """
+SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()
+"""
 STORED = """
 SELECT e.embedding::text FROM chunk_embeddings e JOIN chunks c ON c.id = e.chunk_id
 WHERE e.space_id = $1 AND c.content = $2
@@ -250,8 +255,7 @@ class TestFilling:
 
 
 async def _waiting_for_a_lock(world: World, count: int = 1) -> bool:
-    waiting = await world.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    return bool(waiting == count)
+    return bool(await world.sql(WAITING) == count)
 
 
 class TestSwitching:
@@ -415,6 +419,21 @@ class TestDropping:
             await world.until_idle()
         assert await _nothing_left(world, space.id)
 
+    @pytest.mark.parametrize(
+        "dropped",
+        ["DELETE FROM embedding_spaces WHERE id = $1", "UPDATE embedding_spaces SET is_dropping = true WHERE id = $1"],
+        ids=["gone", "going"],
+    )
+    async def test_an_index_that_was_built_too_late_goes_again(self, world: World, dropped: str) -> None:
+        """The job that drops has been at work between this one's look at the space and its build."""
+        space = await world.runtime.spaces.create(f"{SHIPPED}@64")
+        async with running_worker(world.runtime, concurrency=1):
+            async with locked(world.url, BUILD_LOCK):
+                await world.until(lambda: _waiting_to_build(world))
+                await world.sql(dropped, space.id)
+            await world.until_idle()
+        assert await world.sql("SELECT to_regclass($1)::text", f"{INDEX}{space.id}") is None
+
     async def test_nothing_is_added_any_more(self, world: World) -> None:
         space = await world.runtime.spaces.create(f"{SHIPPED}@64")
         await world.runtime.spaces.drop(space.id)
@@ -425,6 +444,10 @@ class TestDropping:
             await uow.spaces.add_vectors(space.id, ids, vectors[:, :64])
         assert len(ids) == 3
         assert await world.sql(VECTORS, space.id) == 0
+
+
+async def _waiting_to_build(world: World) -> bool:
+    return bool(await world.sql("SELECT count(*) FROM pg_stat_activity WHERE " + BUILDER))
 
 
 async def _nothing_left(world: World, id_: int) -> bool:

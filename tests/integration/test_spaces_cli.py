@@ -18,7 +18,7 @@ from tests.conftest import ROOT, make_database, make_settings
 from tests.contracts.embedders import EXTRA
 from tests.contracts.embedders import load as load_embedder
 from tests.integration.processes import Child, Place, place, rows
-from tests.integration.spaces import INDEX, VALID, add_passages, elsewhere
+from tests.integration.spaces import BUILDER, INDEX, VALID, add_passages, elsewhere
 
 pytestmark = [pytest.mark.xdist_group("spaces"), pytest.mark.timeout(300)]
 PAGE = (ROOT / "docs" / "embedding-spaces.md").read_text()
@@ -31,6 +31,10 @@ QUESTIONS = [
     {"query": "What are the company's values?"},
 ]
 FOLLOW_SECONDS = 15
+TERMINATE_BUILD = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND query LIKE 'CREATE INDEX CONCURRENTLY%'
+"""
 PASSAGES = 560
 """A little more than two windows of the job that fills."""
 
@@ -278,7 +282,7 @@ async def test_a_worker_killed_while_it_builds_the_index(url: str) -> None:
         async with elsewhere(url) as writer:  # its build waits for this transaction
             await writer.execute("BEGIN; DELETE FROM chunk_embeddings WHERE false")
             await killed_while_it_builds(here, url, id_)
-            await rows(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX C%'")
+            await rows(url, TERMINATE_BUILD)
         left = await rows(url, VALID, f"{INDEX}{id_}")
         assert left[0]["valid"] is False
         assert (await refusal(here, "switch", str(id_))).startswith("space_not_indexed: ")
@@ -295,7 +299,7 @@ async def test_a_build_that_goes_on_without_its_worker_is_waited_for(url: str) -
             left = await rows(url, VALID, f"{INDEX}{id_}")
             await lease_runs_out(url)
             worker = await here.start("worker")
-            await until(url, "SELECT count(*) > 1 FROM pg_stat_activity WHERE query LIKE '%ragchat_hnsw%'")
+            await until(url, f"SELECT count(*) FROM pg_stat_activity WHERE {BUILDER}")
             await writer.execute("COMMIT")
             await until(url, "SELECT state = 'done' FROM jobs WHERE kind = 'space.fill'")
             assert await worker.stop() == 0

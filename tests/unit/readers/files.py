@@ -104,9 +104,9 @@ def shape(*paragraphs: str, place: str = "") -> str:
     return f"<p:sp>{marks}<p:txBody>{texts}</p:txBody></p:sp>"
 
 
-_ODF = "urn:oasis:names:tc:opendocument:xmlns"
-_ODF_NAMES = " ".join(f'xmlns:{name}="{_ODF}:{name}:1.0"' for name in ("office", "text", "table", "style", "manifest"))
-_ODF_NAMES += f' xmlns:draw="{_ODF}:drawing:1.0"'
+ODF = "urn:oasis:names:tc:opendocument:xmlns"
+_ODF_NAMES = " ".join(f'xmlns:{name}="{ODF}:{name}:1.0"' for name in ("office", "text", "table", "style", "manifest"))
+_ODF_NAMES += f' xmlns:draw="{ODF}:drawing:1.0"'
 
 
 def odt(body: str, *, doctype: str = "", extra: Mapping[str, str | bytes] | None = None) -> bytes:

@@ -147,11 +147,10 @@ def test_merged_cells_belong_to_each_row_and_name_each_column() -> None:
 
 
 def test_a_sheet_that_claims_every_cell_costs_what_it_holds() -> None:
-    rows = "".join(
-        f'<row r="{at}"><c r="{cell}{at}"><v>{at}</v></c></row>' for cell, at in (("A", 1), ("XFD", 1048576))
-    )
+    cells = (("A", 1), ("XFD", 1048576))
+    first, last = (f'<row r="{at}"><c r="{cell}{at}"><v>{at}</v></c></row>' for cell, at in cells)
     merged = '<mergeCells><mergeCell ref="C5:XFD1048576"/><mergeCell ref="A1:A1048576"/></mergeCells>'
-    data = with_sheet(f'<dimension ref="A1:XFD1048576"/><sheetData>{rows}</sheetData>{merged}')
+    data = with_sheet(f'<dimension ref="A1:XFD1048576"/><sheetData>{first}<row r="2"/>{last}</sheetData>{merged}')
     assert lines_of(data) == ["1", "", "- 1 | 1048576"]
 
 
@@ -163,6 +162,11 @@ def test_a_sheet_that_claims_every_cell_costs_what_it_holds() -> None:
         ('<row><c t="inlineStr"><is><r><t>a</t></r><r><t>b</t></r><rPh><t>x</t></rPh></is></c></row>', "ab"),
         ('<row><c s="99"><v>1.50</v></c><c s="-1"><v>NaN</v></c></row>', "- 1.5 | NaN"),
         ('<row r="2"><c r="AAAAAAAA2" t="b"><v>1</v></c></row>', "TRUE"),
+        (
+            '<row><c r="AAAA1" t="str"><v>Days</v></c><c r="AAAB1" t="str"><v>Cost</v></c></row>'
+            "<row><c><v>2</v></c><c><v>3</v></c></row><row><c><v>4</v></c><c><v>5</v></c></row>",
+            "- Days | Cost\n- Days: 2 | Cost: 3\n- Days: 4 | Cost: 5",
+        ),
     ],
 )
 def test_unusual_cells(row: str, text: str) -> None:
@@ -367,6 +371,17 @@ NOTE = f"<text:note><text:note-citation>1</text:note-citation><text:note-body>{p
 )
 def test_text_is_what_a_reader_sees(body: str, text: str) -> None:
     assert odt.read(files.odt(body)).text == text
+
+
+def test_the_title_of_a_text_is_a_heading_under_whatever_style() -> None:
+    style = '<style:style style:name="P1" style:parent-style-name="Title"/><style:style style:name="P2"/>'
+    content = (
+        f'<office:document-content xmlns:office="{files.ODF}:office:1.0" xmlns:style="{files.ODF}:style:1.0"'
+        f' xmlns:text="{files.ODF}:text:1.0"><office:automatic-styles>{style}</office:automatic-styles><office:body>'
+        '<office:text><text:p text:style-name="P1">a</text:p><text:p text:style-name="P2">b</text:p></office:text>'
+        "</office:body></office:document-content>"
+    )
+    assert odt.read(files.odt("", extra={"content.xml": content})).text == "# a\nb"
 
 
 def row(*cells: str) -> str:
