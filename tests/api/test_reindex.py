@@ -16,7 +16,7 @@ from app.repositories.jobs import BACKGROUND
 from app.schemas.documents import DocumentFields
 from app.schemas.reindex import ReindexRequest
 from app.services import reindexing
-from app.services.documents import Upload
+from app.services.documents import Upload, ingest_job
 from tests.conftest import MakeTenant, Tenant, make_tenant
 
 DOCUMENTS = "/api/v1/documents"
@@ -79,7 +79,7 @@ async def test_search_finds_it_all_the_while_and_once(tenant: Tenant) -> None:
 
 async def test_many_at_once_are_one(tenant: Tenant) -> None:
     document = await tenant.add_text("The lighthouse keeper counts 43 gulls.")
-    payload, key = reindexing.ingest_job(UUID(document["id"]), 2)
+    payload, key = ingest_job(UUID(document["id"]), 2)
     async with tenant.runtime.uow(tenant.caller) as uow:  # the job is there, but not due: nothing ends between them
         job_id = await uow.jobs.enqueue("document.ingest", payload, dedupe_key=key, delay_seconds=3600)
     answers = await asyncio.gather(*(reindex(tenant, document["id"]) for _ in range(20)))
