@@ -84,11 +84,18 @@ def _ends_sentence(line: str) -> bool:
 
 
 def _kind(lines: list[_Line], i: int, width: int) -> Kind:
+    if _is_row(lines[i].text):
+        return Kind.ITEM
     if _is_heading(lines, i, width):
         return Kind.HEADING
     if _BULLET.match(lines[i].text):
         return Kind.ITEM
     return Kind.LEAD if _is_lead(lines, i, width) else Kind.TEXT
+
+
+def _is_row(line: str) -> bool:
+    """Of a table, as the readers write it: never joined with the next row, never a heading."""
+    return " | " in line
 
 
 def _is_lead(lines: list[_Line], i: int, width: int) -> bool:
@@ -139,7 +146,7 @@ def _continues(lines: list[_Line], i: int, *, kind: Kind, width: int) -> bool:
     here, after = lines[i].text, lines[i + 1]
     if after.gap or kind is Kind.HEADING or width > _WRAPPED_WIDTH:
         return False
-    if _BULLET.match(after.text) or _MARKDOWN.match(after.text):
+    if _BULLET.match(after.text) or _MARKDOWN.match(after.text) or _is_row(here) or _is_row(after.text):
         return False
     if after.text[0].islower():
         return True

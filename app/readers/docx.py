@@ -39,7 +39,7 @@ _STYLE, _VALUE = f"{qn('w:pPr')}/{qn('w:pStyle')}", qn("w:val")
 _HEADING = re.compile(r"heading ([1-9])|title", re.IGNORECASE)
 _DEEPEST_HEADING = 6
 _NOTES = (RELATIONSHIP_TYPE.FOOTNOTES, RELATIONSHIP_TYPE.ENDNOTES)
-_MALFORMED = (*MALFORMED_ARCHIVE, PackageNotFoundError, etree.XMLSyntaxError, KeyError, AttributeError)
+_MALFORMED = (*MALFORMED_ARCHIVE, PackageNotFoundError, etree.XMLSyntaxError, LookupError, AttributeError, TypeError)
 
 
 def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:

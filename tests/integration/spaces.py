@@ -57,7 +57,7 @@ class World:
     async def state(self, space_id: int) -> SpaceState:
         return next(state for state in await self.runtime.spaces.states() if state.id == space_id)
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 100) -> None:
         async with asyncio.timeout(seconds):
             while not await condition():
                 await asyncio.sleep(0.02)

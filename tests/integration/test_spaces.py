@@ -14,12 +14,14 @@ import pytest
 from sqlalchemy import URL, event
 
 from app.core.errors import Conflict, Invalid, NotFound, RagchatError, Unavailable
+from app.core.ids import new_id
 from app.providers.embedding import SHIPPED
 from app.rag.indexed_text import embedded_text
 from app.runtime import open_runtime
 from app.services import filling, spaces
 from app.services.comparison import ComparisonService, Question
 from app.services.embedders import Embedders
+from app.services.leases import Lease, LeaseLost
 from app.services.spaces import SpaceService
 from app.worker.runner import running_worker
 from tests.conftest import make_database, make_settings
@@ -244,6 +246,13 @@ class TestFilling:
             await left.close()
             await world.until_idle()
         assert await world.sql(VALID, f"{INDEX}{space.id}") == built
+
+    async def test_a_worker_that_lost_its_lease_writes_nothing(self, world: World) -> None:
+        await add_passages(world.runtime, 3)
+        space = await world.runtime.spaces.create(f"{SHIPPED}@64")
+        with pytest.raises(LeaseLost):
+            await world.runtime.spaces.fill(space.id, Lease(await world.sql("SELECT id FROM jobs"), new_id()))
+        assert await world.sql(VECTORS, space.id) == 0
 
     async def test_a_model_that_no_worker_can_load_ends_as_a_dead_job_that_says_so(self, world: World) -> None:
         space = await world.runtime.spaces.create(f"{SHIPPED}@64")

@@ -117,6 +117,16 @@ def test_headings_stay_with_their_text_and_are_known_to_all_chunks_below():
     assert not any(chunk.text.endswith(("LEAVE POLICY", "Sick Leave")) for chunk in chunks)
 
 
+def test_rows_of_a_table_are_whole():
+    header = "Plan | Price a month | Storage"
+    rows = [f"Tariff {name} | {price} rupees | {price * 2} GB of storage" for price, name in enumerate("ABCDEFGH" * 6)]
+    chunks = split([(None, "\n".join(["Prices", "", header, *rows]))], words, max_tokens=254, target_tokens=60)
+    assert len(chunks) > 4
+    lines = [line for chunk in chunks for line in chunk.text.split("\n")]
+    assert [line for line in lines if " | " in line] == [header, *rows]
+    assert header not in {chunk.heading for chunk in chunks}
+
+
 def test_small_paragraphs_are_packed_and_no_tiny_end_is_left():
     text = "\n\n".join(f"Paragraph {i} says a few words only." for i in range(41))
     chunks = split([(None, text)], words, max_tokens=254, target_tokens=80)

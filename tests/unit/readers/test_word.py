@@ -82,6 +82,10 @@ def test_docx_keeps_telugu_joiners_and_drops_hidden_orders() -> None:
         (files.docx("<w:p>"), "bad_file"),
         (files.archive({"xl/workbook.xml": "<x/>", "[Content_Types].xml": "<Types/>"}), "bad_file"),
         (files.archive({"word/document.xml": "<x/>"}), "bad_file"),
+        (
+            files.docx("x", extra={"_rels/.rels": files.relations(("r1", "x", "y")).replace('Target="y"', "")}),
+            "bad_file",
+        ),
         (files.docx(paragraph("&secret;"), doctype=ENTITIES), "bad_file"),
         (files.docx(paragraph("&i;"), doctype=LAUGHS), "bad_file"),
         (files.docx("x", extra={"word/styles.xml": LAUGHS + "<x>&i;</x>"}), "bad_file"),
