@@ -9,6 +9,7 @@ from app.api.validation import SENTENCES as FIELD_SENTENCES
 from app.core import errors
 from app.core.errors import RagchatError
 from app.readers.errors import _KINDS, SENTENCES
+from app.worker.tasks import WORKER_DIED
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "errors.md"
@@ -81,7 +82,7 @@ def test_the_search_finds_what_it_should() -> None:
 
 def test_every_code_is_on_the_page_and_every_row_is_a_code() -> None:
     codes = {code for _, code in used()} | {*SENTENCES, *FIELD_SENTENCES}
-    codes |= {code for code, _ in [*HTTP_PROBLEMS.values(), HTTP_ERROR]}
+    codes |= {WORKER_DIED, *(code for code, _ in [*HTTP_PROBLEMS.values(), HTTP_ERROR])}
     documented = set(page())
     assert codes - documented == set(), "add them to docs/errors.md"
     assert documented - codes == set(), "nothing uses these any more"

@@ -25,8 +25,9 @@ from tests.unit.readers.files import docx, paragraph
 
 SEED = 60_013
 DEATHS = 10
-LANES = 2
-"""Workers alive at the same time. A document that kills five is given up, so the deaths follow each other quickly."""
+LANES = 5
+"""Workers alive at the same time: the deaths lie within few leases then, and no document meets five, after which it
+would be given up."""
 AT_ONCE = 4
 """Documents sent in each life of the API."""
 LEASE_SECONDS = 15
