@@ -60,8 +60,8 @@ async def mark_failed(uow: UnitOfWork, document_id: UUID, version: int, *, code:
     document = await uow.documents.update(document_id, version, values)
     if document is None:
         return
-    if document.indexed_version != version:
-        await uow.chunks.delete_version(document_id, version)
+    # Also what an older version had stored when this one came: nobody works on that any more.
+    await uow.chunks.delete_other_versions(document_id, document.indexed_version or 0)
     if version > 1:
         await prune_later(uow, document_id)
     await announce(uow, document, "document.failed")

@@ -51,7 +51,10 @@ class SpaceService:
         return self._current
 
     async def open(self, model: str) -> None:
-        """The active space; on a new installation that of `model`. Its embedder's errors when it cannot be loaded."""
+        """The active space, on a new installation that of `model`; one that is kept when it cannot be loaded.
+
+        The active one's embedder's errors when no other is complete and can be loaded.
+        """
         async with self._uow(SYSTEM) as uow:
             active = await uow.spaces.active()
         if active is None:
@@ -59,10 +62,25 @@ class SpaceService:
             async with self._uow(SYSTEM) as uow:
                 await uow.spaces.lock()
                 active = await uow.spaces.active() or await _create(uow, embedder)
-        self._current = await self._loaded(active)
         self._wanted = model
-        if self.degraded():
+        self._current = await self._loaded_or_kept(active)
+        if active.model != model:
             log.warning("embedding_space.other_model", active=active.model, setting=model)
+
+    async def _loaded_or_kept(self, active: EmbeddingSpace) -> Space:
+        try:
+            return await self._loaded(active)
+        except RagchatError as exc:
+            log.error("embedding_space.cannot_follow", model=active.model, code=exc.code)
+            self._stale = True
+            async with self._uow(SYSTEM) as uow:
+                others = [space for space in await self.kept(uow) if not space.is_active]
+                complete = [space for space in others if await _lack(uow, space.id) is None]
+            for each in complete:
+                space = await self.load(each)
+                if space is not None:
+                    return space
+            raise
 
     def degraded(self) -> list[str]:
         """When the settings name another model than the one in use, or the one in use cannot be loaded here."""

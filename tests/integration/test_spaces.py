@@ -516,6 +516,27 @@ class TestOpening:
         await service.refresh()
         assert (service.current.id, service.degraded()) == (id_, ["embedding_space"])  # the setting names the other
 
+    async def test_one_that_starts_and_cannot_load_it_takes_one_that_is_kept_and_complete(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        await add_passages(world.runtime, 10)
+        first, second, third = world.runtime.spaces.current.id, await world.make(64), await world.make(128)
+        for id_ in (second, third):
+            await world.runtime.spaces.switch(id_)
+        await world.sql("UPDATE embedding_spaces SET model = $1 WHERE id = $2", NOWHERE, third)
+        for expected in (second, first):
+            async with opened(world.url, tmp_path) as another:
+                assert another.runtime.spaces.current.id == expected
+                assert another.runtime.spaces.degraded() == ["embedding_space"]
+                await another.runtime.spaces.refresh()
+                assert another.runtime.spaces.current.id == expected
+                assert len(await another.found("annual leave")) == 5
+            await world.sql("DELETE FROM chunk_embeddings WHERE space_id = $1", expected)
+        with pytest.raises(Unavailable) as error:
+            async with opened(world.url, tmp_path):
+                pass
+        assert error.value.code == "embedder_not_loaded"
+
     async def test_one_that_can_neither_follow_nor_stay_says_so(self, world: World) -> None:
         await add_passages(world.runtime, 10)
         service, first = world.runtime.spaces, world.runtime.spaces.current.id
@@ -564,6 +585,7 @@ class TestComparing:
             *(Question(f"Is a parcel to office {n} insured?", name) for n in range(5)),
             *(Question(f"Is a parcel insured, and who approves leave in office {n}?", "offices.txt") for n in range(9)),
             *(Question(f"Who approves leave in office {n}?", name) for n in range(2)),
+            Question("Who approves leave in office 5?", "offices"),
             Question("How are you?"),
         ]
         found = await ComparisonService(world.runtime.uow, world.runtime.retrieval).run(

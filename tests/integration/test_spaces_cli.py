@@ -188,6 +188,10 @@ async def test_a_service_that_cannot_load_the_model_goes_on(fresh: Place) -> Non
         body = {"query": "workplace violence", "mode": "vector"}
         assert len((await http.post("/api/v1/search", json=body)).json()["items"]) == 5
         assert (await http.get("/readyz")).status_code == 200
+    found = await fresh.run("search", "workplace violence", "--json")  # a process that starts now
+    assert (found.code, len(json.loads(found.out)["items"])) == (0, 5)
+    assert "embedding_space.cannot_follow" in found.err
+    await rows(url, "UPDATE embedding_spaces SET activated_at = NULL WHERE model = $1", SHIPPED)
     refused = await fresh.run("serve", port="1")
     assert refused.code == 2
     assert "There is no folder /nowhere/model" in refused.err.splitlines()[-1]

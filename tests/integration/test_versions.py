@@ -57,6 +57,13 @@ async def stored(tenant: Tenant, id_: str) -> dict[int, str]:
         return {row.version: row.storage_key for row in await connection.execute(select, {"id": id_})}
 
 
+async def passages(tenant: Tenant, id_: str) -> dict[int, int]:
+    """Version to how many there are of it."""
+    select = text("SELECT document_version, count(*) FROM chunks WHERE document_id = :id GROUP BY 1")
+    async with tenant.runtime.engine.connect() as connection:
+        return {row[0]: row[1] for row in await connection.execute(select, {"id": id_})}
+
+
 def place_of(tenant: Tenant, key: str) -> Path:
     return tenant.runtime.settings.data_dir / "files" / key
 
@@ -110,9 +117,7 @@ async def test_ten_versions_at_once_and_search_sees_one_of_them_at_any_moment(te
 
     last = next(answer.json() for answer in answers if answer.json()["version"] == 11)
     assert (await tenant.http.get(f"{DOCUMENTS}/{first['id']}")).json()["sha256"] == last["sha256"]
-    counts = text("SELECT document_version, count(*) FROM chunks WHERE document_id = :id GROUP BY 1")
-    async with tenant.runtime.engine.connect() as connection:
-        assert [*await connection.execute(counts, {"id": first["id"]})] == [(11, whole)]
+    assert await passages(tenant, first["id"]) == {11: whole}
 
 
 async def test_ten_versions_of_a_document_that_was_not_there(tenant: Tenant) -> None:
@@ -202,17 +207,23 @@ async def test_versions_that_share_a_file_never_lose_it(tenant: Tenant) -> None:
     assert (await tenant.http.get(f"{DOCUMENTS}/{id_}/content")).text == FORTY[2]
 
 
-async def test_a_version_that_fails_leaves_the_one_before_and_no_passages_of_its_own(tenant: Tenant) -> None:
+async def test_a_version_that_fails_leaves_the_one_before_and_no_passages_of_others(tenant: Tenant) -> None:
+    """Nor of one that it has overtaken in the middle."""
     first = await upload_ready(tenant, FORTY[3])
+    assert (await upload(tenant, "\n\n".join(FORTY * 10))).status_code == 202
+    async with asyncio.timeout(30):
+        while 2 not in await passages(tenant, first["id"]):
+            await asyncio.sleep(0.02)
     assert (await upload(tenant, " \n\t\n")).status_code == 202
     failed = await tenant.ended(first["id"])
-    assert (failed["status"], failed["version"], failed["indexed_version"]) == ("failed", 2, 1)
+    assert (failed["status"], failed["version"], failed["indexed_version"]) == ("failed", 3, 1)
+    assert await passages(tenant, first["id"]) == {1: first["chunks"]}
     await prune(tenant, first["id"])
-    assert [*sorted(await stored(tenant, first["id"]))] == [1, 2]
+    assert [*sorted(await stored(tenant, first["id"]))] == [1, 3]
     found = (await tenant.http.post("/api/v1/search", json={"query": "Who waters the daisy?"})).json()["items"]
     assert {item["document_version"] for item in found} == {1}
-    third = await upload_ready(tenant, FORTY[4])
-    assert (third["version"], third["indexed_version"]) == (3, 3)
+    fourth = await upload_ready(tenant, FORTY[4])
+    assert (fourth["version"], fourth["indexed_version"]) == (4, 4)
 
 
 async def test_a_failed_document_that_is_sent_again_at_once_is_tried_again(tenant: Tenant) -> None:
