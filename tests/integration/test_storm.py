@@ -19,6 +19,7 @@ from sqlalchemy import URL
 
 from app.db.embedded import Server
 from tests.conftest import DOCUMENTS, make_database
+from tests.integration.crowd import long_words
 from tests.integration.processes import Child, Place, place, rows
 from tests.integration.test_ingestion_survives import WORDS, assert_clean, count, index, undisturbed
 from tests.unit.readers.files import docx, paragraph
@@ -40,18 +41,20 @@ MADE = 20 - len(CARRIED)
 Index = dict[str, list[tuple[int, bytes]]]
 
 
-def write_documents(folder: Path, *, longest: int = 30) -> list[Path]:
-    """Twenty: text, Markdown and .docx of our own making, and real ones of every format."""
+def write_documents(folder: Path, *, longest: int = 24) -> list[Path]:
+    """Twenty: text, Markdown and .docx of our own making, some of several hundred passages; real ones of each format."""
     folder.mkdir()
     chance = random.Random(SEED)
     for number in range(MADE):
+        kind = ("txt", "md", "docx", "txt")[number % 4]
+        path = folder / f"made-{number}.{kind}"
         parts = [
             " ".join(" ".join(chance.choices(WORDS, k=12)).capitalize() + "." for _ in range(10))
-            for _ in range(chance.randint(longest // 10, longest))
+            for _ in range(chance.randint(longest // 8, longest))
         ]
-        kind = ("txt", "md", "docx")[number % 3]
-        path = folder / f"made-{number}.{kind}"
-        if kind == "docx":
+        if number % 4 == 3:
+            path.write_bytes(long_words(400_000, seed=number))
+        elif kind == "docx":
             path.write_bytes(docx("".join(paragraph(part) for part in parts)))
         else:
             path.write_text("\n\n".join(f"# Section {at} of {number}\n\n{part}" for at, part in enumerate(parts)))
