@@ -42,7 +42,7 @@ Index = dict[str, list[tuple[int, bytes]]]
 
 
 def write_documents(folder: Path, *, longest: int = 24) -> list[Path]:
-    """Twenty: text, Markdown and .docx of our own making, some of several hundred passages; real ones of each format."""
+    """Twenty: text, Markdown and .docx of our own making, some of several hundred passages; real ones of others."""
     folder.mkdir()
     chance = random.Random(SEED)
     for number in range(MADE):
