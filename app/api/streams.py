@@ -1,13 +1,14 @@
 """Server-sent events as a plain ASGI response: nothing between a token and the socket."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from app.core.background import cancel
 
 PING_SECONDS = 15.0
 HEADERS = {
@@ -47,10 +48,7 @@ class EventStream(Response):
             if sending.done():
                 sending.result()
         finally:
-            for task in (sending, leaving):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, OSError):
-                    await task
+            await cancel(sending, leaving)
 
     async def _send_all(self, send: Send) -> None:
         pending: asyncio.Future[Any] | None = None

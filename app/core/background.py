@@ -12,9 +12,23 @@ async def run_together(*works: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.gather(*tasks)
     finally:
+        await cancel(*tasks)
+
+
+async def cancel(*tasks: asyncio.Future[Any]) -> None:
+    """Until they have ended, however they end. Unlike `suppress(CancelledError)` around an await of the task, it lets a
+    cancellation of the caller through that comes meanwhile."""
+    for task in tasks:
+        task.cancel()
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        await asyncio.wait(tasks)
+        raise
+    finally:
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            if task.done() and not task.cancelled():
+                task.exception()  # else asyncio complains that nobody has looked at it
 
 
 @contextlib.asynccontextmanager
@@ -24,6 +38,6 @@ async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await cancel(task)
+        if not task.cancelled():
+            task.result()

@@ -1,12 +1,13 @@
 """Model output at a pace that people can read and the database can keep up with."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Any, TypeVar
 
 import regex
+
+from app.core.background import cancel
 
 T = TypeVar("T")
 
@@ -45,11 +46,7 @@ async def paced(source: AsyncIterator[T], cancelled: asyncio.Event) -> AsyncIter
             except StopAsyncIteration:
                 return
     finally:
-        stop.cancel()
-        if pending is not None:
-            pending.cancel()
-            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
-                await pending
+        await cancel(stop, *([pending] if pending is not None else []))
 
 
 class Coalescer:

@@ -189,6 +189,7 @@ async def test_a_service_that_cannot_load_the_model_goes_on(fresh: Place) -> Non
         assert len((await http.post("/api/v1/search", json=body)).json()["items"]) == 5
         assert (await http.get("/readyz")).status_code == 200
     found = await fresh.run("search", "workplace violence", "--json")  # a process that starts now
+    assert found.out, found.err
     assert (found.code, len(json.loads(found.out)["items"])) == (0, 5)
     assert "embedding_space.cannot_follow" in found.err
     await rows(url, "UPDATE embedding_spaces SET activated_at = NULL WHERE model = $1", SHIPPED)
