@@ -24,6 +24,7 @@ from app.db.uow import UowFactory, uow_factory
 from app.providers.embedding import canonical_name, open_embedder
 from app.providers.llm import ExtractiveModel
 from app.providers.ports import Embedder, Storage
+from app.providers.reranking import open_reranker
 from app.providers.storage import open_storage
 from app.providers.webhooks import WebhookSender
 from app.readers.limits import Limits
@@ -31,9 +32,12 @@ from app.repositories.documents import CHANNEL as DOCUMENT_CHANNEL
 from app.repositories.spaces import CHANNEL
 from app.services.auth import AuthService
 from app.services.chat import ChatService
+from app.services.citing import Citing
 from app.services.document_events import DocumentEvents
 from app.services.documents import DocumentService
 from app.services.embedders import Embedders
+from app.services.explanation import ExplanationService
+from app.services.feedback import FeedbackService
 from app.services.health import HealthService
 from app.services.indexing import Parts
 from app.services.ingestion import IngestionService
@@ -44,6 +48,7 @@ from app.services.reindexing import ReindexService
 from app.services.retrieval import RetrievalService
 from app.services.sessions import SessionService
 from app.services.spaces import SpaceService
+from app.services.statistics import StatisticsService
 from app.services.turns import TurnService
 from app.services.webhooks import WebhookService
 
@@ -64,15 +69,18 @@ class Runtime:
     auth: AuthService
     sessions: SessionService
     messages: MessageService
+    feedback: FeedbackService
     documents: DocumentService
     links: LinkService
     document_events: DocumentEvents
     reindexing: ReindexService
     ingestion: IngestionService
     spaces: SpaceService
+    statistics: StatisticsService
     retrieval: RetrievalService
     turns: TurnService
     chat: ChatService
+    explanation: ExplanationService
     webhooks: WebhookService
     health: HealthService
 
@@ -111,7 +119,8 @@ async def open_runtime(
         uow = uow_factory(engine)
         spaces = SpaceService(uow, embedders, Indexes(engine))
         await spaces.open(model)
-        runtime = _assemble(settings, engine, uow, storage, spaces)
+        retrieval = await stack.enter_async_context(_open_retrieval(settings, uow, spaces))
+        runtime = _assemble(settings, engine, uow, storage, retrieval, spaces)
         await runtime.auth.register_settings_key(settings_key(settings))
         stack.push_async_callback(runtime.chat.close, TURN_WAIT_SECONDS)
         stack.push_async_callback(runtime.document_events.close)
@@ -121,6 +130,23 @@ async def open_runtime(
 
 def load_embedder(settings: Settings) -> Embedder:
     return open_embedder(settings.sentence_transformer_model, precision=settings.embedding_precision)
+
+
+@contextlib.asynccontextmanager
+async def _open_retrieval(settings: Settings, uow: UowFactory, spaces: SpaceService) -> AsyncIterator[RetrievalService]:
+    """Unavailable(reranker_missing | reranker_not_loaded | ...): what was asked for must be there."""
+    reranker = None
+    if settings.reranker_model:
+        reranker = await asyncio.to_thread(open_reranker, settings.reranker_model)
+    yield RetrievalService(
+        uow,
+        spaces,
+        exact_limit=settings.exact_search_limit,
+        reranker=reranker,
+        rerank_candidates=settings.rerank_candidates,
+    )
+    if reranker is not None:
+        await reranker.close()
 
 
 def settings_key(settings: Settings) -> str:
@@ -146,15 +172,11 @@ async def _follow_switches(engine: AsyncEngine, spaces: SpaceService) -> None:
 
 
 def _assemble(
-    settings: Settings,
-    engine: AsyncEngine,
-    uow: UowFactory,
-    storage: Storage,
+    settings: Settings, engine: AsyncEngine, uow: UowFactory, storage: Storage, retrieval: RetrievalService,
     spaces: SpaceService,
-) -> Runtime:
+) -> Runtime:  # fmt: skip
     live = LiveTurns()
     turns = TurnService(uow, live)
-    retrieval = RetrievalService(uow, spaces, exact_limit=settings.exact_search_limit)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
     return Runtime(
         settings=settings,
@@ -164,12 +186,14 @@ def _assemble(
         auth=AuthService(uow),
         sessions=SessionService(uow),
         messages=MessageService(uow),
+        feedback=FeedbackService(uow),
         documents=documents,
         links=LinkService(documents, storage, settings_key=settings_key(settings)),
         document_events=DocumentEvents(uow, Hub(engine, DOCUMENT_CHANNEL)),
         reindexing=ReindexService(uow),
         ingestion=IngestionService(Parts(uow, storage, spaces, _limits(settings))),
         spaces=spaces,
+        statistics=StatisticsService(uow),
         retrieval=retrieval,
         turns=turns,
         chat=ChatService(
@@ -180,7 +204,9 @@ def _assemble(
             ExtractiveModel(),
             top_k=settings.top_k,
             max_chars=settings.max_message_chars,
+            citing=Citing(spaces),
         ),
+        explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
         webhooks=_webhooks(uow, settings),
         health=HealthService(engine, storage, degraded=spaces.degraded),
     )

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.cli.evaluation_commands import evaluation
+
 app = typer.Typer(
     name="ragchat",
     no_args_is_help=True,
@@ -18,6 +20,7 @@ jobs = typer.Typer(no_args_is_help=True, help="Background work: look at it, run 
 app.add_typer(jobs, name="jobs")
 spaces = typer.Typer(no_args_is_help=True, help="Embedding models: try another one, switch to it, switch back.")
 app.add_typer(spaces, name="spaces")
+app.add_typer(evaluation, name="eval")
 SpaceName = Annotated[str, typer.Argument(help="The space's id, or its model.", show_default=False)]
 
 

@@ -92,6 +92,14 @@ class Settings(BaseSettings):
         "auto", description="`auto` uses bf16 where the processor has it; the shipped model only."
     )
     top_k: int = Field(5, ge=1, le=50, description="Passages retrieved for an answer unless the request says.")
+    reranker_model: str = Field(
+        "",
+        description="A cross-encoder that scores the passages found once more, e.g. "
+        "`cross-encoder/ms-marco-MiniLM-L6-v2`; empty is off. Needs `make embeddings`.",
+    )
+    rerank_candidates: int = Field(
+        20, ge=1, le=200, description="Passages that the cross-encoder reads for a question."
+    )
     exact_search_limit: int = Field(
         20_000,
         ge=0,

@@ -21,6 +21,7 @@ SERVER_SETTINGS = {
     "application_name": "ragchat",
     "timezone": "UTC",
     "jit": "off",
+    "random_page_cost": "1.1",  # no disk turns any more: else the planner reads whole indexes to save a few pages
     # A process that is frozen within a transaction, or a host that is gone, must not keep its locks: others wait for
     # the rows. Shorter than the lease of a job; nothing of ours is awaited inside a transaction.
     "idle_in_transaction_session_timeout": "10s",

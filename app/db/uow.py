@@ -15,10 +15,13 @@ from app.db.engine import database_errors
 from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.chunks import ChunkRepository
 from app.repositories.documents import DocumentRepository
+from app.repositories.evaluation import EvaluationRepository
+from app.repositories.feedback import FeedbackRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.spaces import SpaceRepository
+from app.repositories.statistics import StatisticsRepository
 from app.repositories.turns import TurnRepository
 from app.repositories.verification import VerificationRepository
 from app.repositories.webhooks import WebhookRepository
@@ -44,6 +47,14 @@ class UnitOfWork:
         return DocumentRepository(self._session, self.caller)
 
     @cached_property
+    def evaluation(self) -> EvaluationRepository:
+        return EvaluationRepository(self._session, self.caller)
+
+    @cached_property
+    def feedback(self) -> FeedbackRepository:
+        return FeedbackRepository(self._session, self.caller)
+
+    @cached_property
     def jobs(self) -> JobRepository:
         return JobRepository(self._session, self.caller)
 
@@ -58,6 +69,10 @@ class UnitOfWork:
     @cached_property
     def spaces(self) -> SpaceRepository:
         return SpaceRepository(self._session, self.caller)
+
+    @cached_property
+    def statistics(self) -> StatisticsRepository:
+        return StatisticsRepository(self._session, self.caller)
 
     @cached_property
     def turns(self) -> TurnRepository:

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """`code` is ISO 639-1, `text_search` a PostgreSQL text search configuration."""
+    """`code` is ISO 639-1, `text_search` the PostgreSQL text search configuration for words of Latin script: documents
+    in Indic languages are full of them. Indic words have been stemmed before (app/rag/search_words.py)."""
 
     code: str
     name: str

@@ -41,7 +41,7 @@ class Message(HasId, HasTenant, HasCreatedAt, Base):
     llm_used: Mapped[bool | None] = mapped_column(Boolean, comment="Whether a language model wrote it")
     fallback_reason: Mapped[str | None] = mapped_column(Text, comment="Why a language model did not write it")
     finish_reason: Mapped[str | None] = mapped_column(Text)
-    citations: Mapped[list[dict[str, int]] | None] = mapped_column(
+    citations: Mapped[list[dict[str, Any]] | None] = mapped_column(
         JSONB, comment="Checked citations: source number and character span in content"
     )
     context_metadata: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="What the client sent beside it")

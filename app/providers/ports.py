@@ -38,6 +38,21 @@ class Embedder(Protocol):
     async def close(self) -> None: ...
 
 
+class Reranker(Protocol):
+    """Reads a question and a passage together. Work happens off the event loop, inside the adapter."""
+
+    name: str
+
+    async def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+        """How well each text answers the query, in 0..1: the sigmoid of the model's logit, in the order of the texts.
+
+        Unavailable(code="reranker_closed") after `close`.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     key: str
@@ -127,8 +142,8 @@ class Generation:
     question: str
     passages: Sequence[Passage]
     lang: str
-    least_score: float = 0.0
-    """Passages that all score below this do not hold an answer; 0 where scores say nothing about that."""
+    answerable: bool = True
+    """False when the search says that the passages only look a little like the question."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A sentence is worth the question's content words that it holds, each weighted by its rarity among the
 sentences; a heading or a line that announces it lends it a part of its own words. Sentences are taken one
-after the other, each by what it adds to those before (greedy maximum coverage; Lin and Bilmes, 2011).
+after the other, each by what it adds to those before (greedy maximum coverage; Lin and Bilmes, 2011). One that
+goes on from a sentence that was taken has a part of its worth, too: answers run over several sentences.
 """
 
 import math
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.languages import detect
 from app.rag.citations import Citation
 from app.rag.graphemes import graphemes
 from app.rag.layout import Kind, blocks
@@ -18,8 +20,8 @@ from app.rag.passages import Passage
 from app.rag.sentences import split_block
 from app.rag.words import content_terms, numbers
 
-MAX_SENTENCES = 4
-MAX_CHARACTERS = 600
+MAX_SENTENCES = 6
+MAX_CHARACTERS = 800
 """Of the sentences; the markers come on top, and the first sentence is taken whatever its length."""
 ENOUGH_COVERED = 0.35
 """No answer when no passage holds this share of the question's content words, each weighted by its rarity."""
@@ -30,9 +32,15 @@ _LENT = 0.6
 _LEAST = 0.15
 _SCORE_POWER = 2
 _FOLLOWS = 1.5
+_CARRIED = 0.3
+"""Of a sentence's worth, to the one behind it; not from one that holds _ALL of the question."""
+_ALL = 0.9
+_FOREIGN = 0.5
+"""A sentence in another language than the question's."""
 _QUANTITY_BONUS = 1.4
 _TORN = 0.6
 _LONG = 25
+_CLOSERS = "\"'”’»)]"
 _SAME = 0.8
 _ASKING_STEMS = """
 answer compar consider contain defin describ detail differ discuss explain includ information item key know
@@ -59,7 +67,10 @@ class ExtractiveAnswer:
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
-    """`passage` and `position` give its place; `heading` and `lead` are words of the lines above it."""
+    """`passage` and `position` give its place; `heading` and `lead` are words of the lines above it.
+
+    `torn`: its beginning or its end is on another page. `foreign`: not in the language of the question.
+    """
 
     passage: int
     position: int
@@ -67,24 +78,25 @@ class _Sentence:
     terms: frozenset[str]
     heading: frozenset[str]
     lead: frozenset[str]
+    torn: bool = False
+    foreign: bool = False
 
     @property
     def all_terms(self) -> frozenset[str]:
         return self.terms | self.heading | self.lead
 
 
-def answer(question: str, passages: Sequence[Passage], lang: str, *, least_score: float = 0.0) -> ExtractiveAnswer:
+def answer(question: str, passages: Sequence[Passage], lang: str, *, answerable: bool = True) -> ExtractiveAnswer:
     """Sentences word for word, white space collapsed, each followed by its marker.
 
-    Nothing is found when no passage reaches `least_score`, which belongs to the search that scored them, or
-    when no passage holds ENOUGH_COVERED of the question.
+    Nothing is found when the search says that the passages do not answer, or when none of them holds ENOUGH_COVERED of
+    the question.
     """
     candidates = [item for i, passage in enumerate(passages) for item in _sentences(i, passage, lang)]
     weights = _question_weights(question, candidates, lang)
-    close = any(passage.score >= least_score for passage in passages)
-    chosen = (
-        _choose(candidates, weights, passages, question=question) if close and _covered(weights, candidates) else []
-    )
+    if not (answerable and _covered(weights, candidates)):
+        return ExtractiveAnswer("", [], found=False)
+    chosen = _choose(candidates, weights, passages, question=question)
     if not chosen:
         return ExtractiveAnswer("", [], found=False)
     return _compose(_in_reading_order(chosen), passages)
@@ -106,6 +118,7 @@ def stream(text: str) -> Iterator[str]:
 def _sentences(index: int, passage: Passage, lang: str) -> Iterator[_Sentence]:
     """Headings, short questions and sentences that end with a colon only announce what follows."""
     heading, lead = frozenset(content_terms(passage.title, lang)), frozenset[str]()
+    foreign = detect(passage.text, lang) != lang
     position = 0
     for block in blocks(passage.text):
         for start, end in split_block(passage.text, block.start, block.end):
@@ -116,7 +129,8 @@ def _sentences(index: int, passage: Passage, lang: str) -> Iterator[_Sentence]:
             elif block.kind is Kind.LEAD or text.endswith(":"):
                 lead = terms
             else:
-                yield _Sentence(index, position, text, terms, heading, lead)
+                torn = text[0].islower() or (block.kind is Kind.TEXT and text.rstrip(_CLOSERS)[-1:].isalnum())
+                yield _Sentence(index, position, text, terms, heading, lead, torn=torn, foreign=foreign)
                 position += 1
 
 
@@ -144,13 +158,17 @@ def _choose(
     *,
     question: str,
 ) -> list[_Sentence]:
-    rest = {i: item for i, item in enumerate(candidates) if len(item.terms) > 1}
+    rest = {i: item for i, item in enumerate(candidates) if len(item.terms) > 1 or (item.terms and item.lead)}
     worth = {i: _form(item, question) * _prior(passages, item.passage) for i, item in rest.items()}
     chosen: list[_Sentence] = []
+    taken: dict[tuple[int, int], float] = {}
     said: Counter[str] = Counter()
     room, best_gain = MAX_CHARACTERS, 0.0
     while rest and len(chosen) < MAX_SENTENCES:
-        gains = {i: _gain(item, weights, said) * worth[i] * _near(item, chosen) for i, item in rest.items()}
+        gains = {
+            i: _gain(item, weights, said) * worth[i] * _near(item, chosen) + _carried(item, taken, question)
+            for i, item in rest.items()
+        }
         i = max(gains, key=lambda i: gains[i])
         if gains[i] <= _LEAST * best_gain:
             break
@@ -159,9 +177,20 @@ def _choose(
         if chosen and (len(best.text) > room or any(_alike(best, item) for item in chosen)):
             continue
         chosen.append(best)
+        taken[best.passage, best.position] = 0.0 if _says_all(best, weights) else gains[i]
         said.update(best.terms)
         room -= len(best.text)
     return chosen
+
+
+def _says_all(item: _Sentence, weights: Mapping[str, float]) -> bool:
+    return sum(weights[term] for term in weights if term in item.all_terms) > _ALL * sum(weights.values())
+
+
+def _carried(item: _Sentence, taken: Mapping[tuple[int, int], float], question: str) -> float:
+    """From the sentence before, when that one was taken: every item of a list, every step of a procedure."""
+    before = taken.get((item.passage, item.position - 1), 0.0)
+    return _CARRIED * before * _form(item, question) if before else 0.0
 
 
 def _prior(passages: Sequence[Passage], index: int) -> float:
@@ -178,11 +207,11 @@ def _gain(item: _Sentence, weights: Mapping[str, float], said: Counter[str]) -> 
 
 
 def _form(item: _Sentence, question: str) -> float:
-    """Numbers where one is asked for; not the end of a sentence that began on another page; not too long."""
+    """Numbers where one is asked for; whole sentences; the asker's language; not too long."""
     worth = 1 / (1 + 0.02 * max(0, len(item.terms) - _LONG))
     if _QUANTITY.search(question) and numbers(item.text):
         worth *= _QUANTITY_BONUS
-    return worth * _TORN if item.text[0].islower() else worth
+    return worth * (_TORN if item.torn else 1.0) * (_FOREIGN if item.foreign else 1.0)
 
 
 def _near(item: _Sentence, chosen: Sequence[_Sentence]) -> float:
@@ -192,7 +221,9 @@ def _near(item: _Sentence, chosen: Sequence[_Sentence]) -> float:
 
 
 def _alike(a: _Sentence, b: _Sentence) -> bool:
-    return len(a.terms & b.terms) >= _SAME * min(len(a.terms), len(b.terms))
+    """The same in nearly the same words; other numbers say another thing."""
+    smaller, larger = sorted((a, b), key=lambda item: len(item.terms))
+    return len(a.terms & b.terms) >= _SAME * len(smaller.terms) and numbers(smaller.text) <= numbers(larger.text)
 
 
 def _in_reading_order(chosen: Sequence[_Sentence]) -> list[_Sentence]:

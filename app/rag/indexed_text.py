@@ -2,6 +2,8 @@
 
 import hashlib
 
+from app.rag.search_words import search_form, title_form
+
 
 def embedded_text(title: str, heading: str | None, text: str) -> str:
     """The passage under its heading, or the title: alone it often does not say what it is about."""
@@ -16,4 +18,4 @@ def content_hash(title: str, heading: str | None, text: str) -> bytes:
 
 def searched_text(title: str, heading: str | None, text: str) -> str:
     """Longer than what is embedded, for words that stand in the title only."""
-    return "\n".join(part for part in (title, heading, text) if part)
+    return "\n".join((title_form(title), search_form(f"{heading}\n{text}" if heading else text)))

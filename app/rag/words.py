@@ -65,8 +65,11 @@ def _fold(text: str) -> str:
 def _term(word: str, lang: str) -> str:
     if word[0].isdecimal():
         return _number(word)
-    if word.isascii():
-        return _stem_english(word)
+    return _stem_english(word) if word.isascii() else stem(word, lang)
+
+
+def stem(word: str, lang: str) -> str:
+    """Without one ending of the language, where enough of the word remains; Hindi and Telugu."""
     for ending in _ENDINGS.get(lang, ()):
         if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST[lang]:
             return word[: -len(ending)]

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from pgvector import HalfVector
-from sqlalchemy import ColumnElement, delete, func, select, text
+from sqlalchemy import ColumnElement, TextClause, delete, func, select, text
 
 from app.models import Chunk, ChunkEmbedding, Document
 from app.repositories import search_sql
@@ -69,62 +69,84 @@ class SearchQuery:
     """One question to the index. `embedding` None leaves the vector leg out, `by_text` False the lexical one."""
 
     question: str
+    """In the form that `search_form` makes of passages, too."""
     config: str
     """Text-search configuration of the question's language."""
     space_id: int
     width: int
-    top_k: int
+    fetched: int
     embedding: Sequence[float] | None = None
     by_text: bool = True
+    context: str = ""
+    """What the question refers to, in the same form: these words weigh less."""
     document_ids: list[UUID] | None = None
     collection: str | None = None
     lang: str | None = None
+
+    def shape(self, filters: frozenset[str], *, exact: bool) -> search_sql.Shape:
+        leg_limit = search_sql.LEG_LIMIT * -(-2 * self.fetched // search_sql.LEG_LIMIT)  # few different statements
+        return search_sql.Shape(
+            self.space_id, self.width, self.embedding is not None, self.by_text, exact, leg_limit, filters
+        )
+
+
+def _spelled(embedding: Sequence[float] | None) -> str:
+    return HalfVector([*(embedding or ())]).to_text()
 
 
 class ChunkRepository(Repository):
     async def search(self, query: SearchQuery, *, exact_limit: int) -> tuple[list[dict[str, Any]], bool]:
         """(hits, best first; whether the search was exact). Never fewer hits than exist."""
-        values = self._values(query)
-        exact = True
-        if query.embedding is not None:
-            size = await self._session.execute(search_sql.SCOPE_SIZE, self._scope(query) | {"limit": exact_limit + 1})
-            exact = size.scalar_one() <= exact_limit
-        rows = await self._hybrid(query, values, exact=exact)
-        if not exact and len(rows) < query.top_k:
-            return await self._hybrid(query, values, exact=True), True
+        exact = query.embedding is None or await self._is_small(query, exact_limit)
+        rows = await self._hybrid(query, exact=exact)
+        if not exact and len(rows) < query.fetched:
+            return await self._hybrid(query, exact=True), True
         return rows, exact
 
-    async def _hybrid(self, query: SearchQuery, values: dict[str, Any], *, exact: bool) -> list[dict[str, Any]]:
+    async def background(self, query: SearchQuery) -> tuple[int, float]:
+        """(how many passages the tenant has, their mean cosine to the question). The query has an embedding."""
+        statement = search_sql.background_statement(query.space_id, query.width)
+        values = {"tenant": self._caller.tenant_id, "embedding": _spelled(query.embedding)}
+        chunks, cosine = (await self._session.execute(statement, values)).one()
+        return chunks, cosine
+
+    async def _is_small(self, query: SearchQuery, limit: int) -> bool:
+        """Whether the scope has `limit` chunks at the most. Where everything is asked for, statistics tell."""
+        tenant = {"tenant": self._caller.tenant_id}
+        filters = self._filters(query)
+        if not filters:
+            known = (await self._session.execute(search_sql.TENANT_SIZE, tenant)).scalar()
+            if known is not None:
+                return bool(known <= limit)
+        statement = search_sql.scope_statement(frozenset(filters), limit + 1)
+        return bool((await self._session.execute(statement, tenant | filters)).scalar_one() <= limit)
+
+    async def _hybrid(self, query: SearchQuery, *, exact: bool) -> list[dict[str, Any]]:
+        statement, values = self.statement(query, exact=exact)
         if not exact:
-            await self._session.execute(APPROXIMATE, {"ef_search": str(min(2 * values["leg_limit"], 1000))})
-        statement = search_sql.hybrid_statement(query.space_id, query.width, exact=exact)
+            ef_search = str(min(2 * query.shape(frozenset(), exact=exact).leg_limit, 1000))
+            await self._session.execute(APPROXIMATE, {"ef_search": ef_search})
         return [dict(row) for row in (await self._session.execute(statement, values)).mappings()]
 
-    def _scope(self, query: SearchQuery) -> dict[str, Any]:
-        return {
-            "tenant": self._caller.tenant_id,
+    def statement(self, query: SearchQuery, *, exact: bool) -> tuple[TextClause, dict[str, Any]]:
+        """The statement of this question, and its parameters."""
+        filters = self._filters(query)
+        values = {"tenant": self._caller.tenant_id, "fetched": query.fetched, **filters}
+        if query.embedding is not None:
+            values["embedding"] = _spelled(query.embedding)
+        if query.by_text:
+            values |= {"question": query.question, "context": query.context, "config": query.config}
+        return search_sql.hybrid_statement(query.shape(frozenset(filters), exact=exact)), values
+
+    def _filters(self, query: SearchQuery) -> dict[str, Any]:
+        """Those that narrow the scope."""
+        given = {
             "user_id": self._caller.user_id,
-            "document_ids": query.document_ids,
+            "document_ids": query.document_ids or None,
             "collection": query.collection,
             "lang": query.lang,
         }
-
-    def _values(self, query: SearchQuery) -> dict[str, Any]:
-        vector = query.embedding if query.embedding is not None else [0.0] * query.width
-        return self._scope(query) | {
-            "question": query.question,
-            "config": query.config,
-            "embedding": HalfVector([*vector]).to_text(),
-            "by_vector": query.embedding is not None,
-            "by_text": query.by_text,
-            "top_k": query.top_k,
-            "leg_limit": max(search_sql.LEG_LIMIT, 2 * query.top_k),
-            "candidates": search_sql.CANDIDATES,
-            "most_terms": search_sql.MOST_TERMS,
-            "k1": search_sql.K1,
-            "b": search_sql.B,
-            "vector_weight": search_sql.VECTOR_WEIGHT,
-        }
+        return {name: value for name, value in given.items() if value is not None}
 
     async def stored_hashes(self, document_id: UUID, version: int, *, first: int, last: int) -> dict[int, bytes]:
         """Index and content hash of the version's chunks first..last that are there."""

@@ -101,6 +101,11 @@ class DocumentRepository(Repository):
         statement = select(Document.id).where(Document.id.in_(document_ids), self._owned())
         return {*(await self._session.execute(statement)).scalars()}
 
+    async def some(self, document_ids: set[UUID]) -> list[Document]:
+        """Those of the ids that the caller may read."""
+        statement = select(Document).where(Document.id.in_(document_ids), self._owned())
+        return [*(await self._session.execute(statement)).scalars()] if document_ids else []
+
     async def list_page(
         self,
         *,

@@ -31,6 +31,14 @@ SOURCE_KEYS = (
 )  # fmt: skip
 
 
+BEFORE_TURN = text("""
+SELECT m.sender, m.content FROM messages asked
+JOIN messages m ON m.session_id = asked.session_id AND m.seq < asked.seq
+WHERE asked.turn_id = :turn AND asked.sender = 'user' AND asked.tenant_id = :tenant
+  AND m.sender IN ('user', 'assistant') AND m.status <> 'failed'
+ORDER BY m.seq DESC LIMIT :limit
+""")
+
 CITING = text("""
 SELECT m.id, m.turn_id, m.status, m.content, array_agg(s.n) AS numbers
 FROM message_sources s JOIN messages m ON m.id = s.message_id
@@ -85,6 +93,12 @@ class MessageRepository(Repository):
         more = len(rows) > paging.limit
         rows = rows[: paging.limit]
         return rows, total, encode_cursor(rows[-1]["seq"]) if more else None
+
+    async def before_turn(self, turn_id: UUID, *, limit: int) -> list[dict[str, Any]]:
+        """sender and content of the last messages of people and assistants before the turn's question, oldest first."""
+        values = {"tenant": self._caller.tenant_id, "turn": turn_id, "limit": limit}
+        rows = (await self._session.execute(BEFORE_TURN, values)).mappings()
+        return [dict(row) for row in rows][::-1]
 
     def _select(self) -> Select[Any]:
         return select(*MESSAGE_COLUMNS).where(self._owned())

@@ -1,15 +1,21 @@
 """The hybrid search: one statement that finds, scores and orders passages.
 
 Vector leg: nearest by cosine, exactly or through the space's HNSW index. Lexical leg: Okapi BM25 (Robertson and
-Zaragoza 2009, k1 and b below) over the words' own tsvector, with the inverse document frequency of Lucene. Candidates
-are taken rare words first until about CANDIDATES rows are reached, so the cost does not grow with the corpus. Both
-scores are computed for the union of the legs and joined by a convex combination (Bruch, Gai and Ingber 2022):
+Zaragoza 2009, k1 and b below) with the inverse document frequency of Lucene. Its candidates are taken rare words first,
+then where the rarest words meet, so that the cost does not grow with the corpus. Both scores are computed for the union
+of the legs and joined by a convex combination (Bruch, Gai and Ingber 2022):
 
     score = W * cosine + (1 - W) * bm25 / (the BM25 that a passage holding every word of the question could reach)
 
 Both parts lie in 0..1, so one threshold means the same for every question.
+
+A statement holds only what its question needs: PostgreSQL keeps one plan for all values of its parameters, and that
+plan cannot use an index behind `:x IS NULL OR ...`. Numbers of our own are written into it: an index over a cast is
+matched by literals only, a LIMIT must be known, and a parameter beside an integer becomes one (1.2 was 1).
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import TextClause, text
@@ -17,95 +23,222 @@ from sqlalchemy import TextClause, text
 K1 = 1.2
 B = 0.75
 VECTOR_WEIGHT = 0.5
+CONTEXT_WEIGHT = 0.5
+"""Of words that the question does not hold itself: they come from the conversation before it."""
 CANDIDATES = 300
 LEG_LIMIT = 100
 MOST_TERMS = 48
 """A page of text pasted as a question is searched by this many of its words."""
+MEETING = 4
+"""So many of the rarest words are looked for together."""
+COUNTED = 5_000
+"""Passages that are counted for a word of which no statistics are kept: it was rare when they were made."""
+AVERAGED = 2_000
+_MOST_FREQUENT = 32
 
-VISIBLE = """
-    JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version
-    WHERE c.tenant_id = :tenant
-      AND (CAST(:user_id AS text) IS NULL OR d.owner_id IS NULL OR d.owner_id = :user_id)
-      AND (CAST(:document_ids AS uuid[]) IS NULL OR c.document_id = ANY(:document_ids))
-      AND (CAST(:collection AS text) IS NULL OR d.collection = :collection)
-      AND (CAST(:lang AS text) IS NULL OR c.lang = :lang)
+FILTERS = {
+    "user_id": "(d.owner_id IS NULL OR d.owner_id = :user_id)",
+    "document_ids": "c.document_id = ANY(CAST(:document_ids AS uuid[]))",
+    "collection": "d.collection = :collection",
+    "lang": "c.lang = :lang",
+}
+"""What narrows the scope, by the parameter that does it."""
+
+
+def visible(filters: Collection[str]) -> str:
+    """Who may see a chunk, written once: the caller's tenant, their documents and the shared ones, the live version."""
+    clauses = " AND ".join(["c.tenant_id = :tenant", *(FILTERS[name] for name in sorted(filters))])
+    return f"JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version WHERE {clauses}"
+
+
+TENANT_SIZE = text("SELECT s.chunks FROM corpus_statistics s WHERE s.tenant_id = :tenant")
+
+_DISTANCE = "(e.embedding::halfvec({width}) <=> CAST(:embedding AS halfvec({width})))"
+_DISTANCES = f"""
+    SELECT c.id, {_DISTANCE} AS distance
+    FROM chunk_embeddings e JOIN chunks c ON c.id = e.chunk_id {{visible}}
+      AND e.space_id = {{space}} AND e.tenant_id = :tenant
+"""  # noqa: S608  constants
+
+NEAREST = f"""
+vector_leg AS MATERIALIZED ({_DISTANCES} ORDER BY {_DISTANCE} LIMIT {{leg_limit}}),
 """
-"""Who may see a chunk, written once: the caller's tenant, their documents and the shared ones, the live version."""
 
-SCOPE_SIZE = text(f"SELECT count(*) FROM (SELECT 1 FROM chunks c {VISIBLE} LIMIT :limit) AS scope")  # noqa: S608  constants
-
-VECTOR_LEG = """
+NEAREST_EXACTLY = f"""
 vector_leg AS MATERIALIZED (
-    SELECT c.id
-    FROM chunk_embeddings e JOIN chunks c ON c.id = e.chunk_id {visible}
-      AND e.space_id = {space} AND :by_vector
-    ORDER BY (e.embedding::halfvec({width}) <=> CAST(:embedding AS halfvec({width}))) {exact}
-    LIMIT :leg_limit
+    SELECT id, distance FROM ({_DISTANCES} OFFSET 0) AS near ORDER BY distance LIMIT {{leg_limit}}
 ),
-"""
+"""  # noqa: S608  constants
+"""OFFSET 0 keeps the planner from the HNSW index, which it would take even where an exact scan is better, and from
+sorting whole vectors."""
 
 TEXT_LEG = """
 corpus AS MATERIALIZED (
-    SELECT greatest(coalesce(sum(d.chunk_count), 0), 1)::float8 AS chunks,
-           greatest(coalesce(sum(d.term_count)::float8 / nullif(sum(d.chunk_count), 0), 1), 1) AS mean_length
-    FROM documents d WHERE d.tenant_id = :tenant AND d.indexed_version IS NOT NULL
+    SELECT greatest(coalesce(s.chunks, counted.chunks), 1)::float8 AS chunks,
+           greatest(coalesce(s.mean_length, counted.mean_length, 1), 1) AS mean_length
+    FROM (SELECT) AS one
+    LEFT JOIN corpus_statistics s ON s.tenant_id = :tenant
+    CROSS JOIN LATERAL (
+        SELECT sum(d.chunk_count) AS chunks, sum(d.term_count)::float8 / nullif(sum(d.chunk_count), 0) AS mean_length
+        FROM documents d WHERE d.tenant_id = :tenant AND d.indexed_version IS NOT NULL AND s.chunks IS NULL
+    ) AS counted
 ),
 words AS MATERIALIZED (
-    SELECT u.lexeme, plainto_tsquery('simple', u.lexeme) AS query
-    FROM unnest(to_tsvector(CAST(:config AS regconfig), CASE WHEN :by_text THEN :question ELSE '' END)) AS u
-    ORDER BY u.positions[1] LIMIT :most_terms
+    SELECT u.lexeme, max(u.weight) AS weight,
+           ('''' || replace(replace(u.lexeme, '\\', '\\\\'), '''', '''''') || '''')::tsquery AS query
+    FROM (
+        SELECT lexeme, 1::float8 AS weight, positions[1]::integer AS place
+        FROM unnest(to_tsvector(CAST(:config AS regconfig), :question))
+        UNION ALL
+        SELECT lexeme, {context_weight}, 100000 + positions[1]
+        FROM unnest(to_tsvector(CAST(:config AS regconfig), :context))
+    ) AS u
+    GROUP BY u.lexeme ORDER BY min(u.place) LIMIT {most_terms}
 ),
 frequencies AS MATERIALIZED (
-    SELECT w.lexeme, w.query,
-           (SELECT count(*) FROM chunks c WHERE c.tenant_id = :tenant AND c.terms @@ w.query) AS found
+    SELECT w.*, coalesce(
+        (SELECT t.chunks FROM term_statistics t WHERE t.tenant_id = :tenant AND t.lexeme = w.lexeme),
+        (SELECT count(*) FROM (
+            SELECT FROM chunks c WHERE c.tenant_id = :tenant AND c.terms @@ w.query LIMIT {counted}
+        ) AS few)
+    ) AS found
     FROM words w
 ),
 weights AS MATERIALIZED (
     SELECT f.lexeme, f.query, f.found,
-           ln(1 + greatest(corpus.chunks - f.found, 0) / (f.found + 0.5) + 0.5 / (f.found + 0.5)) AS idf,
-           sum(f.found) OVER (ORDER BY f.found, f.lexeme) - f.found AS rarer
+           f.weight * ln(1 + greatest(corpus.chunks - f.found, 0) / (f.found + 0.5) + 0.5 / (f.found + 0.5)) AS idf,
+           sum(f.found) OVER (ORDER BY f.found, f.lexeme) - f.found AS rarer,
+           row_number() OVER (ORDER BY f.found = 0, f.found, f.lexeme) AS place
     FROM frequencies f, corpus
 ),
-best AS MATERIALIZED (SELECT nullif(sum(idf), 0) * (:k1 + 1) AS bm25 FROM weights),
+best AS MATERIALIZED (SELECT nullif(sum(idf), 0) * ({k1} + 1) AS bm25 FROM weights),
+asked AS MATERIALIZED (
+    SELECT query FROM weights WHERE found > 0 AND rarer < {candidates}
+    UNION ALL
+    SELECT string_agg(w.query::text, ' & ')::tsquery
+    FROM generate_series(2, {meeting}) AS upto JOIN weights w ON w.found > 0 AND w.place <= upto
+    WHERE (SELECT min(found) FROM weights WHERE found > 0) > {candidates}
+    GROUP BY upto
+),
 text_leg AS MATERIALIZED (
-    SELECT c.id
-    FROM (SELECT string_agg(query::text, ' | ')::tsquery AS query
-          FROM weights WHERE found > 0 AND rarer < :candidates) AS chosen,
-         chunks c {visible}
-      AND c.terms @@ chosen.query
-    LIMIT :candidates * 2
+    SELECT DISTINCT hit.id FROM asked, LATERAL (
+        SELECT c.id FROM chunks c {visible} AND c.terms @@ asked.query LIMIT {candidates}
+    ) AS hit
 ),
 """
 
-SCORED = """
-scored AS (
-    SELECT c.id, c.document_id, c.document_version, c.chunk_index, c.page, c.char_start, c.char_end, c.content,
-           c.lang, d.title,
-           CASE WHEN :by_vector
-                THEN 1 - (e.embedding::halfvec({width}) <=> CAST(:embedding AS halfvec({width}))) END AS cosine,
-           coalesce((
-               SELECT sum(w.idf * tf.n * (:k1 + 1) / (tf.n + :k1 * (1 - :b + :b * c.term_count / corpus.mean_length)))
-               FROM unnest(c.terms) AS u JOIN weights w ON w.lexeme = u.lexeme,
-                    LATERAL (SELECT array_length(u.positions, 1)::float8 AS n) AS tf
-           ) / best.bm25, 0) AS lexical
-    FROM (SELECT id FROM vector_leg UNION SELECT id FROM text_leg) AS candidates
-    JOIN chunks c ON c.id = candidates.id
-    JOIN documents d ON d.id = c.document_id
-    LEFT JOIN chunk_embeddings e ON e.chunk_id = c.id AND e.space_id = {space},
-    corpus, best
+COSINE = f"""1 - coalesce(found.distance, (
+    SELECT {_DISTANCE} FROM chunk_embeddings e WHERE e.chunk_id = c.id AND e.space_id = {{space}}
+))"""  # noqa: S608  constants
+
+LEXICAL = """coalesce((
+    SELECT sum(w.idf * tf.n * ({k1} + 1) / (tf.n + {k1} * (1 - {b} + {b} * c.term_count / corpus.mean_length)))
+    FROM weights w, LATERAL (
+        SELECT width_bucket(ts_rank('{{1,1,1,1}}', c.terms, w.query), {frequency_bounds})::float8 AS n
+    ) AS tf
+    WHERE c.terms @@ w.query
+) / best.bm25, 0)"""
+
+RANKED = """
+scored AS MATERIALIZED (
+    SELECT c.id, found.distance, {cosine} AS cosine, {lexical} AS lexical
+    FROM (SELECT id, min(distance) AS distance FROM ({legs}) AS legs GROUP BY id) AS found
+    JOIN chunks c ON c.id = found.id{statistics}
+),
+ranked AS (
+    SELECT id, cosine, lexical, {score} AS score,
+           CASE WHEN distance IS NOT NULL THEN rank() OVER (ORDER BY distance) END AS vector_rank,
+           CASE WHEN lexical > 0 THEN rank() OVER (ORDER BY lexical DESC) END AS text_rank
+    FROM scored ORDER BY score DESC, id LIMIT :fetched
 )
-SELECT *, CASE WHEN :by_vector AND :by_text THEN :vector_weight * greatest(cosine, 0) + (1 - :vector_weight) * lexical
-               WHEN :by_vector THEN greatest(cosine, 0)
-               ELSE lexical END AS score
-FROM scored ORDER BY score DESC, id LIMIT :top_k
+SELECT r.*, c.document_id, c.document_version, c.chunk_index, c.page, c.char_start, c.char_end, c.content, c.lang,
+       d.title
+FROM ranked r JOIN chunks c ON c.id = r.id JOIN documents d ON d.id = c.document_id
+ORDER BY r.score DESC, r.id
 """
+
+BACKGROUND = """
+SELECT s.chunks, -(s.centroid::halfvec({width}) <#> CAST(:embedding AS halfvec({width}))) AS cosine
+FROM corpus_statistics s WHERE s.tenant_id = :tenant AND s.space_id = {space} AND s.centroid IS NOT NULL
+UNION ALL
+SELECT count(*), coalesce(-(avg(e.embedding)::halfvec({width}) <#> CAST(:embedding AS halfvec({width}))), 0)
+FROM (
+    SELECT e.embedding FROM chunk_embeddings e WHERE e.tenant_id = :tenant AND e.space_id = {space} LIMIT {averaged}
+) AS e
+LIMIT 1
+"""
+"""(how many passages, their mean cosine to the question), from the statistics where there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a statement is written for. `filters`: the names in FILTERS that narrow the scope."""
+
+    space_id: int
+    width: int
+    by_vector: bool
+    by_text: bool
+    exact: bool
+    leg_limit: int
+    filters: frozenset[str]
 
 
 @cache
-def hybrid_statement(space_id: int, width: int, *, exact: bool) -> TextClause:
-    """Integers of our own are written into it: the planner matches an index over a cast to literals only.
+def hybrid_statement(shape: Shape) -> TextClause:
+    """Parameters: tenant, fetched; embedding by vector; question, context, config by text; the filters'."""
+    return text("WITH " + "".join(_parts(shape)).format(**_numbers(shape), visible=visible(shape.filters)))
 
-    `+ 0` keeps the planner from the HNSW index, which it would take even where an exact scan is better.
-    """
-    parts = {"space": int(space_id), "width": int(width), "visible": VISIBLE, "exact": "+ 0" if exact else ""}
-    return text("WITH " + (VECTOR_LEG + TEXT_LEG + SCORED).format(**parts))
+
+def _parts(shape: Shape) -> list[str]:
+    vector_leg = NEAREST_EXACTLY if shape.exact else NEAREST
+    legs = ["SELECT id, distance FROM vector_leg"] * shape.by_vector
+    legs += ["SELECT id, CAST(NULL AS float8) AS distance FROM text_leg"] * shape.by_text
+    if shape.by_vector and shape.by_text:
+        score = "{weight} * greatest(cosine, 0) + (1 - {weight}) * lexical"
+    else:
+        score = "greatest(cosine, 0)" if shape.by_vector else "lexical"
+    filled = {
+        "{cosine}": COSINE if shape.by_vector else "CAST(NULL AS float8)",
+        "{lexical}": LEXICAL if shape.by_text else "0::float8",
+        "{legs}": " UNION ALL ".join(legs),
+        "{statistics}": ", corpus, best" if shape.by_text else "",
+        "{score}": score,
+    }
+    ranked = RANKED
+    for name, part in filled.items():
+        ranked = ranked.replace(name, part)
+    return [vector_leg * shape.by_vector, TEXT_LEG * shape.by_text, ranked]
+
+
+def _numbers(shape: Shape) -> dict[str, object]:
+    return {
+        "space": int(shape.space_id), "width": int(shape.width), "leg_limit": int(shape.leg_limit),
+        "counted": COUNTED, "meeting": MEETING, "candidates": CANDIDATES, "most_terms": MOST_TERMS,
+        "k1": _literal(K1), "b": _literal(B), "weight": _literal(VECTOR_WEIGHT),
+        "context_weight": _literal(CONTEXT_WEIGHT), "frequency_bounds": frequency_bounds(),
+    }  # fmt: skip
+
+
+@cache
+def scope_statement(filters: frozenset[str], limit: int) -> TextClause:
+    """How many chunks the caller may see, counted up to the limit."""
+    return text(f"SELECT count(*) FROM (SELECT FROM chunks c {visible(filters)} LIMIT {int(limit)}) AS few")  # noqa: S608
+
+
+@cache
+def background_statement(space_id: int, width: int) -> TextClause:
+    return text(BACKGROUND.format(space=int(space_id), width=int(width), averaged=AVERAGED))
+
+
+def frequency_bounds() -> str:
+    """ts_rank of a single word with all weights 1 is the sum of 1/i^2 over its occurrences, divided by pi^2/6: it rises
+    with each, so `width_bucket` over these bounds counts them. Several times faster than unnesting the tsvector."""
+    total, bounds = 0.0, []
+    for n in range(1, _MOST_FREQUENT + 1):
+        total += 1 / n**2
+        bounds.append(f"{total / 1.64493406685 - 0.0001 / n:.7f}")
+    return f"CAST('{{{','.join(bounds)}}}' AS float8[])"
+
+
+def _literal(value: float) -> str:
+    return f"{value}::float8"

@@ -13,6 +13,12 @@ LEASE_SECONDS = 30
 
 _LEASE = func.now() + text(f"interval '{LEASE_SECONDS} seconds'")
 
+FORGET_QUERIES = text("""
+UPDATE turns SET trace = trace - 'query'
+WHERE tenant_id = :tenant AND trace ? 'query' AND trace->>'query' IS DISTINCT FROM trace->>'question'
+  AND session_id IN (SELECT session_id FROM messages WHERE tenant_id = :tenant AND id = ANY(:messages))
+""")
+
 
 class TurnRepository(Repository):
     def _owned(self) -> ColumnElement[bool]:
@@ -117,6 +123,11 @@ class TurnRepository(Repository):
         )
         connection = await self._session.connection()
         await connection.execute(statement, [{"at": seq, "new_data": data} for seq, data in events])
+
+    async def forget_queries(self, message_ids: Sequence[UUID]) -> None:
+        """Rewritten questions leave the traces of the messages' sessions; the question as it was asked stays."""
+        values = {"tenant": self._caller.tenant_id, "messages": [*message_ids]}
+        await self._session.execute(FORGET_QUERIES, values)
 
     async def events(self, turn_id: UUID, after: int = 0) -> list[TurnEvent]:
         statement = (

@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
@@ -47,12 +47,3 @@ class TurnOut(Response):
     error_code: str | None
     created_at: datetime
     finished_at: datetime | None
-
-
-class TurnTrace(Response):
-    """Why this answer: what was searched, what was found with which scores, and how long it took."""
-
-    turn_id: UUID
-    status: TurnStatus
-    request: dict[str, Any]
-    trace: dict[str, Any] | None

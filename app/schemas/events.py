@@ -126,12 +126,19 @@ class DeltaEvent(ServerEvent):
 
 
 class CitationEvent(ServerEvent):
-    """Checked against the passage; `start` and `end` are code points in the answer."""
+    """Checked against the passage; `start` and `end` are code points in the answer, `char_start` and `char_end` in the
+    document's extracted text."""
 
     type: Literal["citation"]
     n: int
     start: int
     end: int
+    document_id: UUID | None
+    document_version: int | None
+    chunk_id: UUID | None
+    page: int | None
+    char_start: int | None
+    char_end: int | None
 
 
 class FinalMessage(ServerEvent):

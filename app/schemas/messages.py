@@ -61,6 +61,14 @@ class Citation(Response):
     n: int
     start: int = Field(description="Code points in `content`.")
     end: int
+    document_id: UUID | None = None
+    document_version: int | None = None
+    chunk_id: UUID | None = None
+    page: int | None = Field(None, description="From 1; null where the format has no pages.")
+    char_start: int | None = Field(
+        None, description="Code points into the document's extracted text: what bears the sentence out."
+    )
+    char_end: int | None = None
 
 
 class MessageOut(Response):

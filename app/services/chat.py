@@ -16,11 +16,13 @@ from app.db.uow import UowFactory
 from app.languages import detect, get_language
 from app.providers.ports import Delta, Finished, Generation, LanguageModel
 from app.rag.citations import MarkerFilter
+from app.rag.conversation import MESSAGES
 from app.schemas.common import is_blank
 from app.schemas.search import SearchFilters
+from app.services.citing import Citing
 from app.services.live_turns import LiveTurn, LiveTurns
 from app.services.pacing import Cancelled, Coalescer, paced
-from app.services.retrieval import RetrievalService, require_known
+from app.services.retrieval import RetrievalService, require_known, said_before
 from app.services.turn_writer import Draft, Ending, TurnWriter
 from app.services.turns import Question, TurnService, error_fields
 
@@ -40,6 +42,7 @@ class ChatService:
         *,
         top_k: int,
         max_chars: int,
+        citing: Citing | None = None,
     ) -> None:
         self._uow = uow
         self._turns = turns
@@ -48,6 +51,7 @@ class ChatService:
         self._model = model
         self._top_k = top_k
         self._max_chars = max_chars
+        self._citing = citing or Citing()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, caller: Caller, question: Question) -> UUID:
@@ -77,7 +81,7 @@ class ChatService:
     async def _run(self, caller: Caller, live: LiveTurn, question: Question) -> None:
         """The top of a turn's task: whatever happens, the turn ends, in the database and for its followers."""
         renewing = asyncio.create_task(self._renew(caller, live))
-        writer = TurnWriter(self._uow, caller, live, question)
+        writer = TurnWriter(self._uow, caller, live, question, self._citing)
         draft = Draft(lang=question.lang or detect(question.content), model=self._model.name)
         ending: Ending = "completed"
         error: dict[str, Any] | None = None
@@ -119,7 +123,7 @@ class ChatService:
     ) -> None:
         if question.use_rag:
             await writer.emit(("status", {"state": "retrieving"}))
-            await self._retrieve(caller, question, draft)
+            await self._retrieve(caller, live.turn_id, question, draft)
         await writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
         coalescer = Coalescer()
         markers = MarkerFilter({source.n for source in draft.sources})
@@ -134,12 +138,20 @@ class ChatService:
             coalescer.add(markers.flush())
             await writer.send(draft, coalescer.take(time.monotonic(), all_of_it=True))
 
-    async def _retrieve(self, caller: Caller, question: Question, draft: Draft) -> None:
+    async def _retrieve(self, caller: Caller, turn_id: UUID, question: Question, draft: Draft) -> None:
+        async with self._uow(caller) as uow:
+            history = said_before(await uow.messages.before_turn(turn_id, limit=MESSAGES))
         filters = SearchFilters(document_ids=question.document_ids or None)
         found = await self._retrieval.retrieve(
-            caller, question.content, top_k=question.top_k or self._top_k, filters=filters, lang=question.lang
+            caller,
+            question.content,
+            top_k=question.top_k or self._top_k,
+            filters=filters,
+            lang=question.lang,
+            history=history,
         )
-        draft.sources, draft.trace, draft.least_score = found.sources, found.trace, found.least_score
+        draft.sources, draft.trace = found.sources, found.trace
+        draft.answerable, draft.asked = found.answerable, found.asked
         draft.timing["retrieval_ms"] = draft.passed()
 
     def _generate(self, question: Question, draft: Draft) -> AsyncIterator[Delta | Finished]:
@@ -148,7 +160,7 @@ class ChatService:
             return _said(get_language(draft.lang).plain_no_model)
         draft.llm_used = self._model.is_llm
         return self._model.generate(
-            Generation(question.content, draft.passages, draft.lang, least_score=draft.least_score)
+            Generation(draft.asked or question.content, draft.passages, draft.lang, answerable=draft.answerable)
         )
 
     async def close(self, seconds: float) -> None:

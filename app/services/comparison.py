@@ -1,12 +1,12 @@
 """Two embedding spaces side by side on the same questions, through the search that answers use."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from app.core.caller import Caller
 from app.db.uow import UowFactory
+from app.rag.metrics import mean, percentile, reciprocal
 from app.schemas.search import Source
 from app.services.filling import Space
 from app.services.retrieval import RetrievalService
@@ -97,18 +97,10 @@ def _overlap(one: set[UUID | None], other: set[UUID | None]) -> float:
 
 
 def _measures(ranks: Sequence[int], milliseconds: Sequence[float]) -> Measures:
-    def share(total: float) -> float | None:
-        return total / len(ranks) if ranks else None
-
     return Measures(
-        hit_at_1=share(sum(rank == 1 for rank in ranks)),
-        hit_at_k=share(sum(rank > 0 for rank in ranks)),
-        mrr=share(sum(1 / rank for rank in ranks if rank)),
-        p50_ms=_percentile(milliseconds, 50),
-        p95_ms=_percentile(milliseconds, 95),
+        hit_at_1=mean([rank == 1 for rank in ranks]),
+        hit_at_k=mean([rank > 0 for rank in ranks]),
+        mrr=mean([reciprocal(rank) for rank in ranks]),
+        p50_ms=percentile(milliseconds, 50),
+        p95_ms=percentile(milliseconds, 95),
     )
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    """By nearest rank."""
-    return sorted(values)[math.ceil(len(values) * percent / 100) - 1]

@@ -16,6 +16,7 @@ from app.repositories.jobs import BACKGROUND
 from app.repositories.paging import Paging
 from app.schemas.documents import DocumentError, DocumentFields, DocumentOut, Progress
 from app.services.forgetting import FORGET, forget_document
+from app.services.statistics import refresh_later
 
 INGEST = "document.ingest"
 DELETE_FILE = "file.delete"
@@ -144,6 +145,7 @@ class DocumentService:
                 await uow.jobs.enqueue(FORGET, {"document_id": str(document_id)}, dedupe_key=f"{FORGET}:{document_id}")
             for each in superseded | {key}:
                 await delete_file(uow, each)
+            await refresh_later(uow)
 
     async def prune(self, caller: Caller, document_id: UUID) -> None:
         """Removes what no answer cites of its superseded versions."""

@@ -1,8 +1,9 @@
 """What answers keep of a document that was deleted: that there was one, and where; nothing that it said.
 
 A passage's text and title leave the snapshots, the sentences that were cited for it leave the answers, and both leave
-the events that a client could replay. Runs in the transaction that deletes, and in the one that stores an answer whose
-document was deleted while it was written.
+the events that a client could replay. Traces never held either; but a question that was rewritten with the conversation
+may repeat such a sentence: what it was rewritten to leaves the session's traces. Runs in the transaction that deletes,
+and in the one that stores an answer whose document was deleted while it was written.
 """
 
 from typing import Any
@@ -28,7 +29,9 @@ async def forget_document(uow: UnitOfWork, document_id: UUID) -> bool:
         if message["turn_id"] is not None:
             await _forget_events(uow, message["turn_id"], document_id, content)
     if citing:
-        await uow.messages.forget_sources([message["id"] for message in citing], document_id, title=TITLE)
+        ids = [message["id"] for message in citing]
+        await uow.messages.forget_sources(ids, document_id, title=TITLE)
+        await uow.turns.forget_queries(ids)
     return len(citing) == AT_ONCE
 
 
@@ -37,6 +40,13 @@ async def forget_deleted(uow: UnitOfWork, document_ids: set[UUID]) -> None:
     before this transaction has ended, so that whoever deletes them finds the answer."""
     for document_id in document_ids - await uow.documents.keep_alive(document_ids):
         await forget_document(uow, document_id)
+
+
+def without_titles(trace: dict[str, Any]) -> dict[str, Any]:
+    """A trace as it is stored: it lists passages that no snapshot leads to, so nothing in it may need forgetting."""
+    if "hits" not in trace:
+        return trace
+    return trace | {"hits": [{key: hit[key] for key in hit if key != "title"} for hit in trace["hits"]]}
 
 
 def _without(message: dict[str, Any]) -> str:

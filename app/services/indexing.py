@@ -22,10 +22,12 @@ from app.readers.errors import UnreadableDocument
 from app.readers.isolated import End, NewPage, Part, Text, stream_isolated
 from app.readers.limits import Limits
 from app.services.backlog import WINDOW, Backlog
+from app.services.cutting import measured_by
 from app.services.documents import prune_later
 from app.services.filling import Space
 from app.services.leases import Lease, LeaseLost
 from app.services.spaces import SpaceService, enqueue_fill
+from app.services.statistics import refresh_later
 from app.services.webhooks import announce
 
 STORED_AT_ONCE = 128
@@ -110,7 +112,7 @@ class IndexingRun:
     async def _read(self) -> None:
         embedder = self._spaces[0].embedder
         splitter = Splitter(
-            embedder.token_spans,
+            measured_by(embedder),
             max_tokens=embedder.max_tokens - RESERVED_TOKENS,
             default_lang=self._row.lang or "en",
         )
@@ -240,6 +242,7 @@ class IndexingRun:
                 await enqueue_fill(uow, space.id)
         if version > 1:
             await prune_later(uow, document_id)
+        await refresh_later(uow)
         await announce(uow, document, "document.ready")
 
 

@@ -1,45 +1,109 @@
 """Search: which legs a question may use, and what comes back."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+import numpy as np
 
 from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.db.uow import UowFactory
 from app.languages import LANGUAGES, detect
-from app.providers.ports import Vectors
+from app.providers.ports import Reranker, Vectors
+from app.rag.answerability import Best, background, is_answerable, threshold
+from app.rag.conversation import WEIGHT, Said, referred, with_context
+from app.rag.diversity import diverse
+from app.rag.indexed_text import embedded_text
+from app.rag.search_words import search_form
 from app.repositories.chunks import SearchQuery
 from app.schemas.search import Mode, SearchFilters, SearchRequest, SearchResponse, Source
 from app.services.filling import Space
+from app.services.hits import Row, explained, fused, place, sources
 from app.services.spaces import SpaceService
 
-ANSWERABLE = 0.42
-"""Below this fused score no passage holds an answer. Calibrated on 201 answerable and 45 unanswerable questions over
-the Northwind PDFs: 0.62 of the latter are refused, and 0.02 of the former."""
+SPARE = 40
+"""Candidates beyond what is asked for, to choose from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """`trace` tells why: the legs used, the scores each hit is made of, the milliseconds."""
+    """`answerable`: whether the best passage stands out enough to hold an answer. `asked`: the question, with what it
+    refers to where it says too little itself. `trace` tells why: what was searched for, the legs used, the scores that
+    each candidate is made of, the milliseconds."""
 
     sources: list[Source]
     mode: Mode
     exact: bool
+    answerable: bool
+    asked: str
     trace: dict[str, Any]
 
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question, what it refers to, and the way in which it can be searched."""
+
+    question: str
+    context: list[str]
+    lang: str
+    mode: Mode
+    space: Space
+
     @property
-    def least_score(self) -> float:
-        """The threshold is one of the fused score; lexical scores alone run lower."""
-        return ANSWERABLE if self.mode == "hybrid" else 0.0
+    def query(self) -> str:
+        return " ".join([*self.context, self.question])
+
+    async def vector(self) -> Vectors | None:
+        """Of the question, drawn towards what it refers to."""
+        if self.mode == "text":
+            return None
+        vector = await self.space.embedder.embed_query(self.question)
+        for text in self.context:
+            vector = vector + WEIGHT * await self.space.embedder.embed_query(text)
+        return vector / np.linalg.norm(vector) if self.context else vector
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """`usual`: the background of the tenant's passages to the question; None when no vectors were compared."""
+
+    rows: list[Row]
+    exact: bool
+    usual: float | None
+
+
+class _Clock:
+    """Milliseconds since the start, and between marks."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self.timing: dict[str, float] = {}
+
+    def mark(self, name: str) -> None:
+        now = time.perf_counter()
+        self.timing[name] = round(1000 * (now - self._last), 2)
+        self.timing["total_ms"] = round(1000 * (now - self._began), 2)
+        self._last = now
 
 
 class RetrievalService:
-    def __init__(self, uow: UowFactory, spaces: SpaceService, *, exact_limit: int) -> None:
+    def __init__(
+        self,
+        uow: UowFactory,
+        spaces: SpaceService,
+        *,
+        exact_limit: int,
+        reranker: Reranker | None = None,
+        rerank_candidates: int = 20,
+    ) -> None:
         self._uow = uow
         self._spaces = spaces
         self._exact_limit = exact_limit
+        self._reranker = reranker
+        self._rerank_candidates = rerank_candidates
 
     async def search(self, caller: Caller, request: SearchRequest) -> SearchResponse:
         found = await self.retrieve(
@@ -57,103 +121,98 @@ class RetrievalService:
         mode: Mode = "hybrid",
         filters: SearchFilters | None = None,
         lang: str | None = None,
+        history: Sequence[Said] = (),
         space: Space | None = None,
     ) -> Retrieval:
-        """Best first, by the vectors of `space`: the one in use unless given.
+        """Best first, by the vectors of `space`: the one in use unless given. `history`: what was said before, oldest
+        first.
 
         NotFound(code="unknown_document") when a filter names a document that is not the caller's.
         """
-        filters = filters or SearchFilters()
-        space = space or self._spaces.current  # one for the whole question, whatever is switched meanwhile
-        began = time.perf_counter()
-        language = detect(question, default=lang if lang in LANGUAGES else "en")
-        if mode != "text" and not _covers(space, language):
-            mode = "text"
-        vector = None if mode == "text" else await space.embedder.embed_query(question)
-        embedded = time.perf_counter()
-        query = _query(question, language, space, vector, top_k=top_k, mode=mode, filters=filters)
+        clock = _Clock()
+        # one space for the whole question, whatever is switched meanwhile
+        asked = _asked(question, history, space or self._spaces.current, mode, lang)
+        vector = await asked.vector()
+        clock.mark("embedding_ms")
+        found = await self._find(caller, asked, vector, filters or SearchFilters(), fetched=top_k + max(SPARE, top_k))
+        clock.mark("search_ms")
+        rows = found.rows
+        if self._reranker is not None:
+            rows = await self._rerank(self._reranker, asked.query, rows)
+            clock.mark("reranking_ms")
+        used = diverse([(row, place(row)) for row in rows], top_k)
+        answerable = _answerable(rows, found.usual, asked.mode)
+        trace = self._trace(asked, found) | {
+            "answerable": answerable, "timing": clock.timing, "hits": explained(rows, used),
+        }  # fmt: skip
+        whole = with_context(question, asked.context, asked.lang)
+        return Retrieval(sources(used), asked.mode, found.exact, answerable, whole, trace)
+
+    async def _find(
+        self, caller: Caller, asked: _Asked, vector: Vectors | None, filters: SearchFilters, *, fetched: int
+    ) -> _Found:
+        query = SearchQuery(
+            question=search_form(asked.question),
+            context=search_form("\n".join(asked.context)),
+            config=LANGUAGES[asked.lang].text_search,
+            space_id=asked.space.id,
+            width=asked.space.dimensions,
+            fetched=fetched,
+            embedding=None if vector is None else vector.tolist(),
+            by_text=asked.mode != "vector",
+            document_ids=filters.document_ids or None,
+            collection=filters.collection,
+            lang=filters.lang,
+        )
         async with self._uow(caller) as uow:
             if filters.document_ids:
                 known = await uow.documents.known(filters.document_ids)
                 require_known(filters.document_ids, known, pointer="/filters/document_ids")
             rows, exact = await uow.chunks.search(query, exact_limit=self._exact_limit)
-        ended = time.perf_counter()
-        timing = {"embedding_ms": _milliseconds(began, embedded), "search_ms": _milliseconds(embedded, ended)}
-        timing["total_ms"] = _milliseconds(began, ended)
-        trace = {"mode": mode, "lang": language, "exact": exact, "timing": timing, "hits": _explain(rows)}
-        return Retrieval([_source(n, row) for n, row in enumerate(rows, start=1)], mode, exact, trace)
+            usual = None if vector is None else background(*await uow.chunks.background(query))
+        return _Found(rows, exact, usual)
+
+    async def _rerank(self, reranker: Reranker, query: str, rows: list[Row]) -> list[Row]:
+        """The first candidates, ordered by the cross-encoder, whose score takes the place of the fused one."""
+        read = rows[: self._rerank_candidates]
+        scores = await reranker.scores(query, [embedded_text(row["title"], None, row["content"]) for row in read])
+        scored = [row | {"score": score, "fused": row["score"]} for row, score in zip(read, scores, strict=True)]
+        return sorted(scored, key=lambda row: -row["score"])
+
+    def _trace(self, asked: _Asked, found: _Found) -> dict[str, Any]:
+        return {
+            "question": asked.question,
+            "query": asked.query,
+            "mode": asked.mode,
+            "lang": asked.lang,
+            "exact": found.exact,
+            "space": asked.space.model,
+            "reranker": self._reranker.name if self._reranker else None,
+            "threshold": None if found.usual is None else round(threshold(found.usual), 6),
+        }
 
 
-def _query(
-    question: str,
-    language: str,
-    space: Space,
-    vector: Vectors | None,
-    *,
-    top_k: int,
-    mode: Mode,
-    filters: SearchFilters,
-) -> SearchQuery:
-    return SearchQuery(
-        question=question,
-        config=LANGUAGES[language].text_search,
-        space_id=space.id,
-        width=space.dimensions,
-        top_k=top_k,
-        embedding=None if vector is None else vector.tolist(),
-        by_text=mode != "vector",
-        document_ids=filters.document_ids or None,
-        collection=filters.collection,
-        lang=filters.lang,
-    )
+def _asked(question: str, history: Sequence[Said], space: Space, mode: Mode, lang: str | None) -> _Asked:
+    language = detect(question, default=lang if lang in LANGUAGES else "en")
+    covered = language in space.languages or "*" in space.languages  # else the vectors are noise
+    return _Asked(question, referred(question, history, language), language, mode if covered else "text", space)
 
 
-def _covers(space: Space, language: str) -> bool:
-    """Vectors of a language that the model never learnt are noise."""
-    return language in space.languages or "*" in space.languages
+def _answerable(rows: list[Row], usual: float | None, mode: Mode) -> bool:
+    """Words alone do not tell: a question asked by them is refused by the answer, when too few of them occur."""
+    if not rows:
+        return False
+    if usual is None or mode != "hybrid":
+        return True
+    best = max(rows, key=fused)
+    return is_answerable(Best(fused(best), best["cosine"] or 0.0, usual))
+
+
+def said_before(messages: Sequence[Row]) -> list[Said]:
+    """What a question may refer to: `sender` and `content` of messages, oldest first."""
+    return [Said(row["sender"], row["content"]) for row in messages]
 
 
 def require_known(asked: list[UUID], known: set[UUID], *, pointer: str = "/document_ids") -> None:
     if set(asked) - known:
         raise NotFound("unknown_document", "One of the documents does not exist.", pointer=pointer)
-
-
-def _source(n: int, row: dict[str, Any]) -> Source:
-    return Source(
-        n=n,
-        document_id=row["document_id"],
-        document_version=row["document_version"],
-        chunk_id=row["id"],
-        chunk_index=row["chunk_index"],
-        title=row["title"],
-        page=row["page"],
-        char_start=row["char_start"],
-        char_end=row["char_end"],
-        text=row["content"],
-        score=round(row["score"], 6),
-        lang=row["lang"],
-        url=_url(row),
-    )
-
-
-def _url(row: dict[str, Any]) -> str:
-    """Of the version that was found: it opens the same text when a newer one has taken its place."""
-    page = f"#page={row['page']}" if row["page"] else ""
-    return f"/api/v1/documents/{row['document_id']}/content?version={row['document_version']}{page}"
-
-
-def _explain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "n": n,
-            "chunk_id": str(row["id"]),
-            "score": round(row["score"], 6),
-            "cosine": None if row["cosine"] is None else round(row["cosine"], 6),
-            "lexical": round(row["lexical"], 6),
-        }
-        for n, row in enumerate(rows, start=1)
-    ]
-
-
-def _milliseconds(start: float, end: float) -> float:
-    return round(1000 * (end - start), 2)

@@ -12,9 +12,9 @@ from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
 from app.providers.ports import Finished, Passage
-from app.rag.citations import verify
 from app.schemas.search import Source
-from app.services.forgetting import forget_deleted
+from app.services.citing import Citing
+from app.services.forgetting import forget_deleted, without_titles
 from app.services.live_turns import Event, LiveTurn
 from app.services.sessions import session_not_found
 from app.services.turns import Question, done_fields, error_fields, make_event
@@ -30,7 +30,9 @@ class Draft:
     lang: str
     model: str
     sources: list[Source] = field(default_factory=list)
-    least_score: float = 0.0
+    answerable: bool = True
+    asked: str = ""
+    """The question as the passages answer it: with what it refers to, where it says too little itself."""
     content: str = ""
     finish_reason: str = "stop"
     fallback_reason: str | None = None
@@ -50,6 +52,12 @@ class Draft:
         return round(1000 * (time.perf_counter() - self.began), 2)
 
     @property
+    def all_timing(self) -> dict[str, float]:
+        """With the parts of the search."""
+        searched: dict[str, float] = self.trace.get("timing", {})
+        return searched | self.timing
+
+    @property
     def passages(self) -> list[Passage]:
         return [Passage(s.n, s.title, s.page, s.text or "", s.score) for s in self.sources]
 
@@ -60,11 +68,12 @@ class Draft:
 
 
 class TurnWriter:
-    def __init__(self, uow: UowFactory, caller: Caller, live: LiveTurn, question: Question) -> None:
+    def __init__(self, uow: UowFactory, caller: Caller, live: LiveTurn, question: Question, citing: Citing) -> None:
         self._uow = uow
         self._caller = caller
         self._live = live
         self._question = question
+        self._citing = citing
 
     async def emit(self, *items: tuple[str, dict[str, Any]]) -> None:
         """(type, fields) in order: stored, then published."""
@@ -84,7 +93,7 @@ class TurnWriter:
         draft.timing["total_ms"] = draft.passed()
         if error is not None:
             draft.finish_reason = "error"
-        citations = [{"n": c.n, "start": c.start, "end": c.end} for c in verify(draft.content, draft.passages)]
+        citations = await self._citing.check(draft.content, draft.passages, draft.sources)
         message_id = new_id() if draft.content else None
         events = self._events(self._closing(draft, ending, error, citations, message_id))
         async with self._uow(self._caller) as uow:
@@ -95,7 +104,7 @@ class TurnWriter:
                 "finish_reason": draft.finish_reason,
                 "error_code": error["code"] if error else None,
                 "assistant_message_id": message_id,
-                "trace": draft.trace | {"model": draft.model, "timing": draft.timing},
+                "trace": without_titles(draft.trace) | {"model": draft.model, "timing": draft.all_timing},
             }
             if not await uow.turns.finish(self._live.turn_id, ended):
                 raise RagchatError("turn_lost", "Another process has ended this turn.")
@@ -111,7 +120,7 @@ class TurnWriter:
         draft: Draft,
         ending: Ending,
         error: dict[str, Any] | None,
-        citations: list[dict[str, int]],
+        citations: list[dict[str, Any]],
         message_id: UUID | None,
     ) -> list[tuple[str, dict[str, Any]]]:
         items: list[tuple[str, dict[str, Any]]] = [("citation", dict(citation)) for citation in citations]
@@ -129,7 +138,7 @@ class TurnWriter:
         return self._events([("error", error), ("done", done_fields("failed", "error", None))])
 
     async def _store(
-        self, uow: UnitOfWork, message_id: UUID, draft: Draft, ending: Ending, citations: list[dict[str, int]]
+        self, uow: UnitOfWork, message_id: UUID, draft: Draft, ending: Ending, citations: list[dict[str, Any]]
     ) -> None:
         seq = await uow.sessions.take_seq(self._live.session_id)
         if seq is None:

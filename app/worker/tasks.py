@@ -16,6 +16,7 @@ from app.services.indexing import Work
 from app.services.ingestion import mark_failed
 from app.services.leases import Lease
 from app.services.spaces import DROP, FILL
+from app.services.statistics import REFRESH
 from app.services.webhooks import DELIVER
 
 WORKER_DIED = "worker_died"
@@ -101,6 +102,10 @@ async def drop_space(runtime: Runtime, job: Job) -> None:
     await runtime.spaces.delete(job.payload["space_id"])
 
 
+async def refresh_statistics(runtime: Runtime, job: Job) -> None:
+    await runtime.statistics.refresh(tenant_caller(job.tenant_id))
+
+
 async def deliver_webhook(runtime: Runtime, job: Job) -> None:
     await runtime.webhooks.deliver(tenant_caller(job.tenant_id), job.payload)
 
@@ -116,6 +121,7 @@ TASKS = {
     FORGET: Task(forget_rest, leave),
     FILL: Task(fill_space, leave),
     DROP: Task(drop_space, leave),
+    REFRESH: Task(refresh_statistics, leave),
     DELIVER: Task(deliver_webhook, leave, patience=60),
 }
 

@@ -24,7 +24,7 @@ async def theirs(edge: Tenant) -> dict[str, str]:
     webhook = await edge.http.post(f"{API}/webhooks", json={"url": f"https://nobody.invalid/{CANARY}"})
     return {
         "document": document["id"], "session": session, "turn": answer.json()["turn_id"],
-        "webhook": webhook.json()["id"],
+        "webhook": webhook.json()["id"], "message": answer.json()["id"],
     }  # fmt: skip
 
 
@@ -48,7 +48,9 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "turn", "/turns/%s", None),
     ("GET", "turn", "/turns/%s/events", None),
     ("GET", "turn", "/turns/%s/trace", None),
+    ("POST", "turn", "/turns/%s/replay", None),
     ("POST", "turn", "/turns/%s/cancel", None),
+    ("PUT", "message", "/messages/%s/feedback", {"rating": "up"}),
     ("GET", "webhook", "/webhooks/%s", None),
     ("DELETE", "webhook", "/webhooks/%s", None),
 ]

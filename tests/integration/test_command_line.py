@@ -17,7 +17,9 @@ from tests.conftest import DOCUMENTS, ROOT, make_database
 from tests.integration.processes import RAGCHAT, Done, Place, ended, place, rows
 
 pytestmark = pytest.mark.xdist_group("command_line")
-COMMANDS = ("serve", "worker", "migrate", "ingest", "search", "chat", "jobs", "verify", "spaces", "doctor", "probe")
+COMMANDS = (
+    "serve", "worker", "migrate", "ingest", "search", "chat", "jobs", "verify", "spaces", "eval", "doctor", "probe",
+)  # fmt: skip
 QUESTION = "How many days of annual leave do employees get?"
 
 

@@ -59,7 +59,7 @@ class Corpus:
         self.vectors = vectors(CHUNKS)
 
     def query(self, **values: Any) -> SearchQuery:
-        given = {"question": "word7 common", "config": "english", "top_k": 10, "embedding": self.vectors[5].tolist()}
+        given = {"question": "word7 common", "config": "english", "fetched": 10, "embedding": self.vectors[5].tolist()}
         return SearchQuery(space_id=self.space_id, width=WIDTH, **(given | values))
 
     async def search(self, exact_limit: int, **values: Any) -> tuple[list[dict[str, Any]], bool]:
@@ -106,7 +106,7 @@ async def test_a_filter_that_keeps_one_percent_loses_nothing(corpus: Corpus) -> 
 
 async def test_never_fewer_hits_than_exist(corpus: Corpus) -> None:
     for exact_limit in (0, CHUNKS):
-        rows, _ = await corpus.search(exact_limit, document_ids=[corpus.small], top_k=50, question="word7")
+        rows, _ = await corpus.search(exact_limit, document_ids=[corpus.small], fetched=50, question="word7")
         assert len(rows) == RARE
 
 
@@ -130,9 +130,8 @@ async def test_plan_uses_the_indexes(corpus: Corpus, exact: bool, index: bool) -
     query = corpus.query()
     async with corpus.runtime.uow(corpus.caller) as uow:
         repository: ChunkRepository = uow.chunks
-        statement = search_sql.hybrid_statement(query.space_id, query.width, exact=exact)
-        session = repository._session
-        explained = await session.execute(text("EXPLAIN " + statement.text), repository._values(query))
+        statement, values = repository.statement(query, exact=exact)
+        explained = await repository._session.execute(text("EXPLAIN " + statement.text), values)
         plan = "\n".join(row[0] for row in explained)
     assert (f"ix_chunk_embeddings_hnsw_{query.space_id}" in plan) == index
     assert "ix_chunks_terms" in plan

@@ -13,8 +13,9 @@ from app.api.streams import EventStream
 from app.core.caller import Caller
 from app.core.errors import Conflict, Invalid, RagchatError, Unavailable
 from app.runtime import Runtime
-from app.schemas.chat import ChatAnswer, ChatRequest, TurnOut, TurnTrace
+from app.schemas.chat import ChatAnswer, ChatRequest, TurnOut
 from app.schemas.events import protocol_schema
+from app.schemas.trace import TurnReplay, TurnTrace
 from app.services.sessions import session_not_found
 from app.services.turns import Question, turn_not_found
 
@@ -111,8 +112,15 @@ async def cancel(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath) -> Tu
 
 @router.get("/turns/{turn_id}/trace", operation_id="turns_trace", summary="Why this answer")
 async def trace(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath) -> TurnTrace:
-    turn = await runtime.turns.get(caller, parse_id(turn_id, turn_not_found()))
-    return TurnTrace(turn_id=turn.id, status=turn.status, request=turn.request, trace=turn.trace)
+    return await runtime.explanation.trace(caller, parse_id(turn_id, turn_not_found()))
+
+
+@router.post(
+    "/turns/{turn_id}/replay", operation_id="turns_replay",
+    summary="What the same question finds today, and what has changed since",
+)  # fmt: skip
+async def replay(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath) -> TurnReplay:
+    return await runtime.explanation.replay(caller, parse_id(turn_id, turn_not_found()))
 
 
 @router.get("/chat/schema", operation_id="chat_schema", summary="JSON Schema of the realtime events")

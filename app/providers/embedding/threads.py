@@ -13,17 +13,25 @@ from app.core.errors import Unavailable
 T = TypeVar("T")
 
 
+def embedder_closed() -> Unavailable:
+    return Unavailable("embedder_closed", "The embedding model has been closed.")
+
+
 class Threads:
-    def __init__(self, name: str, count: int, *, niceness: int = 0) -> None:
-        """`niceness` 1..19 leaves the processor to others first; Linux only, where threads have their own."""
+    def __init__(
+        self, name: str, count: int, *, niceness: int = 0, closed: Callable[[], Unavailable] = embedder_closed
+    ) -> None:
+        """`niceness` 1..19 leaves the processor to others first; Linux only, where threads have their own.
+        `closed` makes the error after `close`."""
         self._executor = ThreadPoolExecutor(count, name, initializer=_be_nice, initargs=(niceness,))
         self._count = count
         self._closed = False
+        self._error = closed
 
     async def run(self, work: Callable[..., T], *args: object) -> T:
-        """Unavailable(embedder_closed) after `close`."""
+        """Unavailable(embedder_closed, or what was given) after `close`."""
         if self._closed:
-            raise Unavailable("embedder_closed", "The embedding model has been closed.")
+            raise self._error()
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
 
     async def each(self, work: Callable[[T], None], items: Iterable[T]) -> None:

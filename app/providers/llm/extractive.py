@@ -14,7 +14,7 @@ class ExtractiveModel:
 
     async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
         found = await asyncio.to_thread(
-            extractive.answer, request.question, request.passages, request.lang, least_score=request.least_score
+            extractive.answer, request.question, request.passages, request.lang, answerable=request.answerable
         )
         text = found.text if found.found else get_language(request.lang).no_answer
         for piece in extractive.stream(text):

@@ -83,7 +83,9 @@ def test_the_title_is_part_of_the_source():
         ("Yes[9][1]", "Yes[1]"),
         ("Yes [7, 9].", "Yes."),
         ("In [2019] and [a] and [] it was [1,2].", "In [2019] and [a] and [] it was [1,2]."),
-        ("[[9]]", "[]"),
+        ("[[9]]", "[…]"),
+        ("[[9]8] and [1[9], 8]", "[…8] and [1…, 8]"),
+        ("A【9】 b【1†source】 c［2］ d[^9] e[1-3] f[ 9 ] g[२] h[2][9-11]", "A b[1] c[2] d e[1, 2] f g[2] h[2]"),
     ],
 )
 def test_unknown_markers_are_removed(content, expected):
@@ -91,7 +93,9 @@ def test_unknown_markers_are_removed(content, expected):
 
 
 ANSWERS = st.lists(
-    st.sampled_from(["[1]", " [9]", "[1, 9]", "[", "]", " ", ",", "1", "23", "[[", "a", "म", "[2019]"])
+    st.sampled_from(
+        ["[1]", " [9]", "[1, 9]", "[", "]", " ", ",", "1", "23", "[[", "a", "म", "[2019]", "【", "】", "-", "†", "^"]
+    )
 ).map("".join)
 
 

@@ -66,13 +66,46 @@ def test_no_passages_no_answer():
 
 def test_passages_below_the_searchs_own_measure_do_not_count():
     question = "How many days of annual leave do full-time employees get?"
-    assert answer(question, HANDBOOK, "en", least_score=0.7).found
-    assert not answer(question, HANDBOOK, "en", least_score=0.71).found
+    assert answer(question, HANDBOOK, "en", answerable=True).found
+    assert not answer(question, HANDBOOK, "en", answerable=False).found
 
 
 def test_lines_that_announce_lend_their_words_but_are_not_an_answer():
     found = answer("What are tips for a leave request?", HANDBOOK[2:], "en")
     assert found.text == "• Ask two weeks before. [3] • Tell the whole team. [3]"
+
+
+def test_a_list_is_not_broken_off_nor_is_a_thought():
+    steps = "To return a laptop:\n• Wipe it.\n• Charge its battery.\n• Pack the cable.\n• Post it to the depot."
+    found = answer("What are the steps to return a laptop?", [Source(1, steps)], "en")
+    assert found.text.count("•") == 4
+    text = "A claim is sent with its receipts. A second letter follows in June. Pens are blue."
+    assert "June" in answer("What is sent with a claim for a refund?", [Source(1, text)], "en").text
+
+
+def test_sentences_that_differ_in_their_numbers_are_both_said():
+    text = (
+        "In-network copayments for specialist visits are typically around $50. "
+        "The canteen is open. "
+        "Out-of-network copayments for specialist visits are typically around $75."
+    )
+    found = answer("What are the copayments for specialist visits?", [Source(1, text)], "en").text
+    assert "$50" in found
+    assert "$75" in found
+
+
+def test_the_askers_language_is_preferred_when_both_hold_the_answer():
+    english = Source(1, "NATO-Wert ABC-500: the ABC-500 has a range of 300 km.", score=0.7)
+    hindi = Source(2, "एबीसी ABC-500 की रेंज 300 km है, यह ABC-500 की सीमा है।", score=0.7)
+    assert answer("ABC-500 की range km?", [english, hindi], "hi").text.startswith(hindi.text)
+    assert answer("ABC-500 range km?", [english, hindi], "en").text.startswith(english.text)
+
+
+def test_what_runs_over_the_end_of_a_page_is_worth_less():
+    text = "The monthly staff parking fee holds. The monthly staff parking fee applies and"
+    assert answer("Is there a monthly staff parking fee?", [Source(1, text)], "en").text.startswith(
+        "The monthly staff parking fee holds."
+    )
 
 
 def test_the_same_sentence_of_two_documents_is_said_once():
