@@ -31,7 +31,8 @@ def search_form(text: str) -> str:
         text = text.replace("_", " ")
     if text.isascii():
         return text
-    return _INDIC.sub(lambda match: _indic(match.group()), _PUNCTUATION.sub(" ", text))
+    form: str = _INDIC.sub(lambda match: _indic(match.group()), _PUNCTUATION.sub(" ", text))
+    return form
 
 
 def title_form(title: str) -> str:
