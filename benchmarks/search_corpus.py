@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from app.languages import detect
 from app.providers.ports import Embedder, Vectors
-from app.rag.chunking import TARGET_TOKENS, Splitter
+from app.rag.chunking import TARGET_TOKENS
 from app.rag.indexed_text import embedded_text
 from app.rag.sentences import sentences
+from app.services.cutting import make_splitter
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETS = {
@@ -29,8 +30,6 @@ SETS = {
     "xquad Hindi": ("xquad-hi-en/hi/corpus.jsonl.gz", "xquad-hi-en/hi/queries.jsonl.gz"),
 }
 SEED = 20
-SPECIAL_TOKENS = 16
-"""Left free for the heading that is embedded with a passage."""
 CHUNKS_A_DOCUMENT = 20
 SHARES = (2, 2, 1)
 """Sentences of a made passage that come from each of its three passages."""
@@ -194,9 +193,7 @@ class _Mixer:
 
 
 def _cut(embedder: Embedder, number: int, title: str, text: str) -> list[Passage]:
-    splitter = Splitter(
-        embedder.token_spans, max_tokens=embedder.max_tokens - SPECIAL_TOKENS, default_lang=detect(text, default="en")
-    )
+    splitter = make_splitter(embedder, detect(text, default="en"))
     chunks = [*splitter.begin_page(None), *splitter.feed(text), *splitter.finish()]
     return [Passage(title, chunk.heading, chunk.text, chunk.lang, chunk.token_count, number) for chunk in chunks]
 

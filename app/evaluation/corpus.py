@@ -15,14 +15,11 @@ from app.core.background import run_together
 from app.core.caller import Caller
 from app.core.ids import new_id
 from app.evaluation.beir import Passage
-from app.languages import get_language
 from app.providers.ports import Embedder
-from app.rag.chunking import Chunk, Splitter
-from app.rag.indexed_text import content_hash, embedded_text, searched_text
+from app.rag.indexed_text import embedded_text
 from app.runtime import Runtime
-from app.services.cutting import measured_by
+from app.services.cutting import chunk_columns, make_splitter
 from app.services.filling import Space
-from app.services.indexing import RESERVED_TOKENS
 from app.services.statistics import LARGE
 
 DOCUMENTS_AT_ONCE = 4000
@@ -124,26 +121,10 @@ def _cut_all(embedder: Embedder, passages: Sequence[Passage], documents: Sequenc
 
 
 def _cut(embedder: Embedder, passage: Passage, document_id: Any) -> Iterator[_Cut]:
-    splitter = Splitter(measured_by(embedder), max_tokens=embedder.max_tokens - RESERVED_TOKENS, default_lang="en")
+    splitter = make_splitter(embedder, "en")
     for chunk in [*splitter.begin_page(None), *splitter.feed(passage.text), *splitter.finish()]:
-        row = _row(passage.title, chunk) | {"id": new_id(), "document_id": document_id, "document_version": 1}
+        row = chunk_columns(passage.title, chunk) | {"id": new_id(), "document_id": document_id, "document_version": 1}
         yield _Cut(row, embedded_text(passage.title, chunk.heading, chunk.text))
-
-
-def _row(title: str, chunk: Chunk) -> dict[str, Any]:
-    return {
-        "chunk_index": chunk.index,
-        "page": chunk.page,
-        "char_start": chunk.char_start,
-        "char_end": chunk.char_end,
-        "heading": chunk.heading,
-        "content": chunk.text,
-        "content_hash": content_hash(title, chunk.heading, chunk.text),
-        "token_count": chunk.token_count,
-        "lang": chunk.lang,
-        "config": get_language(chunk.lang).text_search,
-        "indexed": searched_text(title, chunk.heading, chunk.text),
-    }
 
 
 async def _store(runtime: Runtime, caller: Caller, documents: Sequence[dict[str, Any]], cuts: Sequence[_Cut]) -> None:

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+NEARLY_AS_GOOD = 0.9
+"""Of a better passage's score: what comes so near may well be the one that answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Of a passage: what it says, its document, its position and page there."""
+    """Of a passage: its score, what it says, its document, its position and page there."""
 
+    score: float
     text: str
     document: Any
     index: int
@@ -21,8 +25,8 @@ T = TypeVar("T")
 def diverse(hits: Sequence[tuple[T, Place]], count: int) -> list[T]:
     """`count` of `hits`, which are ordered best first; the order stays.
 
-    Passages of the same page as a better one, or next to it where there are no pages, are taken only when others run
-    out: they are context of the better one. After these, those that say the same as a better one.
+    Those of the same page as a clearly better one, or next to it where there are no pages, are taken only when others
+    run out: they are its context. After these, those that say the same as a better one.
     """
     chosen: list[int] = []
     near: list[int] = []
@@ -42,6 +46,8 @@ def diverse(hits: Sequence[tuple[T, Place]], count: int) -> list[T]:
 
 
 def _beside(one: Place, other: Place) -> bool:
+    if one.score >= NEARLY_AS_GOOD * other.score:
+        return False
     if one.document != other.document or one.page != other.page:
         return False
     return one.page is not None or abs(one.index - other.index) <= 1

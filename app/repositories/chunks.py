@@ -124,7 +124,7 @@ class ChunkRepository(Repository):
     async def _hybrid(self, query: SearchQuery, *, exact: bool) -> list[dict[str, Any]]:
         statement, values = self.statement(query, exact=exact)
         if not exact:
-            ef_search = str(min(2 * query.shape(frozenset(), exact=exact).leg_limit, 1000))
+            ef_search = str(min(4 * query.shape(frozenset(), exact=exact).leg_limit, 1000))
             await self._session.execute(APPROXIMATE, {"ef_search": ef_search})
         return [dict(row) for row in (await self._session.execute(statement, values)).mappings()]
 

@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def place(row: Row) -> Place:
-    return Place(row["content"], row["document_id"], row["chunk_index"], row["page"])
+    return Place(row["score"], row["content"], row["document_id"], row["chunk_index"], row["page"])
 
 
 def fused(row: Row) -> float:

@@ -13,16 +13,15 @@ from app.core.errors import RagchatError
 from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
-from app.languages import get_language
 from app.models import Document as DocumentRow
 from app.providers.ports import Storage
 from app.rag.chunking import Chunk, Splitter
-from app.rag.indexed_text import content_hash, embedded_text, searched_text
+from app.rag.indexed_text import embedded_text
 from app.readers.errors import UnreadableDocument
 from app.readers.isolated import End, NewPage, Part, Text, stream_isolated
 from app.readers.limits import Limits
 from app.services.backlog import WINDOW, Backlog
-from app.services.cutting import measured_by
+from app.services.cutting import chunk_columns, make_splitter
 from app.services.documents import prune_later
 from app.services.filling import Space
 from app.services.leases import Lease, LeaseLost
@@ -33,8 +32,6 @@ from app.services.webhooks import announce
 STORED_AT_ONCE = 128
 EMBEDDING_TASKS = 2
 """One window is embedded while the other is read or written."""
-RESERVED_TOKENS = 48
-"""Left for the heading or title that is embedded with each chunk, and for the model's own two."""
 log = get_logger(__name__)
 
 
@@ -110,12 +107,7 @@ class IndexingRun:
     # --- reading, cutting, storing ---
 
     async def _read(self) -> None:
-        embedder = self._spaces[0].embedder
-        splitter = Splitter(
-            measured_by(embedder),
-            max_tokens=embedder.max_tokens - RESERVED_TOKENS,
-            default_lang=self._row.lang or "en",
-        )
+        splitter = make_splitter(self._spaces[0].embedder, self._row.lang or "en")
         waiting: list[Chunk] = []
         async with (
             self._parts.storage.local_copy(self._row.storage_key) as path,
@@ -165,26 +157,8 @@ class IndexingRun:
         self._backlog.close()
 
     def _rows(self, chunks: Sequence[Chunk]) -> list[dict[str, Any]]:
-        title = self._row.title
-        return [
-            {
-                "id": new_id(),
-                "document_id": self._work.document_id,
-                "document_version": self._work.version,
-                "chunk_index": chunk.index,
-                "page": chunk.page,
-                "char_start": chunk.char_start,
-                "char_end": chunk.char_end,
-                "heading": chunk.heading,
-                "content": chunk.text,
-                "content_hash": content_hash(title, chunk.heading, chunk.text),
-                "token_count": chunk.token_count,
-                "lang": chunk.lang,
-                "config": get_language(chunk.lang).text_search,
-                "indexed": searched_text(title, chunk.heading, chunk.text),
-            }
-            for chunk in chunks
-        ]
+        place = {"document_id": self._work.document_id, "document_version": self._work.version}
+        return [chunk_columns(self._row.title, chunk) | place | {"id": new_id()} for chunk in chunks]
 
     # --- embedding ---
 
