@@ -20,8 +20,12 @@ from app.repositories.base import Repository
 CHANNEL = "ragchat_jobs"
 LEASE_SECONDS = 15
 MAX_ATTEMPTS = 5
+USUAL = 100
+"""Priority; small numbers go first."""
+LATER = 180
+"""Of what has failed once: whoever has not been tried goes before it."""
 BACKGROUND = 200
-"""Priority of what nobody waits for; small numbers go first, 100 is the usual one."""
+"""Of what nobody waits for."""
 BACKOFF_BASE_SECONDS = 1.0
 BACKOFF_LIMIT_SECONDS = 300.0
 
@@ -95,7 +99,7 @@ class JobRepository(Repository):
         payload: dict[str, Any],
         *,
         dedupe_key: str | None = None,
-        priority: int = 100,
+        priority: int = USUAL,
         max_attempts: int = MAX_ATTEMPTS,
         delay_seconds: float = 0.0,
     ) -> UUID | None:
@@ -184,11 +188,12 @@ class JobRepository(Repository):
         """Exponential backoff with full jitter, from the attempts counted so far."""
         statement = text("""
             UPDATE jobs SET state = 'queued', error_code = :error, lease_token = NULL, lease_until = NULL,
+                   priority = greatest(priority, :later),
                    run_at = now() + make_interval(
                        secs => random() * :patience * least(:limit, :base * 2 ^ least(attempts, 30)))
             WHERE id = :id AND lease_token = :token AND state = 'running'
         """)
-        values = {"id": job_id, "token": token, "error": error_code, "patience": patience}
+        values = {"id": job_id, "token": token, "error": error_code, "patience": patience, "later": LATER}
         values |= {"base": BACKOFF_BASE_SECONDS, "limit": BACKOFF_LIMIT_SECONDS}
         await self._session.execute(statement, values)
 

@@ -1,5 +1,6 @@
 """Documents: accepted, listed, read back, deleted. How they are indexed is in ingestion.py."""
 
+import math
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from app.db.uow import UnitOfWork, UowFactory
 from app.models import Chunk, Document, DocumentVersion
 from app.providers.ports import Incoming, Storage
 from app.readers.sniff import normalise_filename, sniff
-from app.repositories.jobs import BACKGROUND
+from app.repositories.jobs import BACKGROUND, USUAL
 from app.repositories.paging import Paging
 from app.schemas.documents import DocumentError, DocumentFields, DocumentOut, Progress
 from app.services.forgetting import FORGET, forget_document
@@ -23,6 +24,8 @@ DELETE_FILE = "file.delete"
 PRUNE = "document.prune"
 PRUNE_AFTER_SECONDS = 900.0
 UNTIL_DONE = 100_000
+SMALL_BYTES = 4_096
+MOST_LATER = 60
 Original = Document | DocumentVersion
 
 
@@ -193,7 +196,13 @@ async def _new_version(uow: UnitOfWork, document: Document, values: dict[str, An
 
 async def _enqueue(uow: UnitOfWork, document: Document) -> None:
     payload, dedupe_key = ingest_job(document.id, document.version)
-    await uow.jobs.enqueue(INGEST, payload, dedupe_key=dedupe_key)
+    await uow.jobs.enqueue(INGEST, payload, dedupe_key=dedupe_key, priority=_urgency(document.size_bytes))
+
+
+def _urgency(size_bytes: int) -> int:
+    """Of the job: small documents before large ones, so that a letter does not wait for a book. Always before what
+    nobody waits for."""
+    return USUAL + min(MOST_LATER, max(0, int(5 * math.log2(max(1, size_bytes) / SMALL_BYTES))))
 
 
 def ingest_job(document_id: UUID, version: int) -> tuple[dict[str, Any], str]:
