@@ -196,10 +196,10 @@ async def _new_version(uow: UnitOfWork, document: Document, values: dict[str, An
 
 async def _enqueue(uow: UnitOfWork, document: Document) -> None:
     payload, dedupe_key = ingest_job(document.id, document.version)
-    await uow.jobs.enqueue(INGEST, payload, dedupe_key=dedupe_key, priority=_urgency(document.size_bytes))
+    await uow.jobs.enqueue(INGEST, payload, dedupe_key=dedupe_key, priority=urgency(document.size_bytes))
 
 
-def _urgency(size_bytes: int) -> int:
+def urgency(size_bytes: int) -> int:
     """Of the job: small documents before large ones, so that a letter does not wait for a book. Always before what
     nobody waits for."""
     return USUAL + min(MOST_LATER, max(0, int(5 * math.log2(max(1, size_bytes) / SMALL_BYTES))))
