@@ -188,12 +188,19 @@ class JobRepository(Repository):
         """Exponential backoff with full jitter, from the attempts counted so far."""
         statement = text("""
             UPDATE jobs SET state = 'queued', error_code = :error, lease_token = NULL, lease_until = NULL,
-                   priority = greatest(priority, :later),
+                   priority = CASE WHEN priority >= :usual THEN greatest(priority, :later) ELSE priority END,
                    run_at = now() + make_interval(
                        secs => random() * :patience * least(:limit, :base * 2 ^ least(attempts, 30)))
             WHERE id = :id AND lease_token = :token AND state = 'running'
         """)
-        values = {"id": job_id, "token": token, "error": error_code, "patience": patience, "later": LATER}
+        values = {
+            "id": job_id,
+            "token": token,
+            "error": error_code,
+            "patience": patience,
+            "usual": USUAL,
+            "later": LATER,
+        }
         values |= {"base": BACKOFF_BASE_SECONDS, "limit": BACKOFF_LIMIT_SECONDS}
         await self._session.execute(statement, values)
 
