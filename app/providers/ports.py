@@ -160,6 +160,40 @@ class Finished:
     output_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """What was said before, or is asked now."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a chat model is sent. `messages` alternate and end with the user's."""
+
+    system: str
+    messages: Sequence[ChatMessage]
+    max_tokens: int
+    """Of the answer."""
+
+
+class ChatModel(Protocol):
+    """A language model behind an API.
+
+    Unavailable when it fails; a stream that ends without `Finished` was cut off.
+    """
+
+    name: str
+    """As messages and traces tell it, e.g. `openai/gpt-4o-mini`."""
+    window: int
+    """Tokens of prompt and answer together."""
+
+    def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]: ...
+
+    async def close(self) -> None: ...
+
+
 class LanguageModel(Protocol):
     name: str
     is_llm: bool
