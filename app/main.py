@@ -11,6 +11,7 @@ from app.api.middleware import RequestContext
 from app.api.openapi import DESCRIPTION, TAGS, describe
 from app.api.rate_limit import RateLimit
 from app.api.routers import ROUTERS
+from app.core.background import in_background
 from app.core.settings import Settings
 from app.core.version import VERSION
 from app.runtime import open_runtime
@@ -28,6 +29,7 @@ def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Fas
         async with contextlib.AsyncExitStack() as stack:
             runtime = await stack.enter_async_context(open_runtime(settings, migrate_first=migrate))
             app.state.runtime = runtime
+            await stack.enter_async_context(in_background(runtime.turn_housekeeping.run()))
             if settings.worker_in_process:
                 await stack.enter_async_context(running_worker(runtime, concurrency=settings.worker_concurrency))
             yield

@@ -19,7 +19,7 @@ from app.db import migrate
 from app.db.embedded import embedded_postgres
 from app.db.engine import create_engine, wait_until_up
 from app.db.indexes import Indexes
-from app.db.notify import Hub, listening
+from app.db.notify import Channel, Hub, listening
 from app.db.uow import UowFactory, uow_factory
 from app.providers.embedding import canonical_name, open_embedder
 from app.providers.llm import ExtractiveModel
@@ -30,6 +30,7 @@ from app.providers.webhooks import WebhookSender
 from app.readers.limits import Limits
 from app.repositories.documents import CHANNEL as DOCUMENT_CHANNEL
 from app.repositories.spaces import CHANNEL
+from app.repositories.turn_events import CHANNEL as TURN_CHANNEL
 from app.services.auth import AuthService
 from app.services.chat import ChatService
 from app.services.citing import Citing
@@ -49,6 +50,8 @@ from app.services.retrieval import RetrievalService
 from app.services.sessions import SessionService
 from app.services.spaces import SpaceService
 from app.services.statistics import StatisticsService
+from app.services.turn_keeping import TurnHousekeeping
+from app.services.turn_signals import TurnSignals
 from app.services.turns import TurnService
 from app.services.webhooks import WebhookService
 
@@ -79,6 +82,8 @@ class Runtime:
     statistics: StatisticsService
     retrieval: RetrievalService
     turns: TurnService
+    turn_signals: TurnSignals
+    turn_housekeeping: TurnHousekeeping
     chat: ChatService
     explanation: ExplanationService
     webhooks: WebhookService
@@ -122,6 +127,7 @@ async def open_runtime(
         retrieval = await stack.enter_async_context(_open_retrieval(settings, uow, spaces))
         runtime = _assemble(settings, engine, uow, storage, retrieval, spaces)
         await runtime.auth.register_settings_key(settings_key(settings))
+        stack.push_async_callback(runtime.turn_signals.close)
         stack.push_async_callback(runtime.chat.close, TURN_WAIT_SECONDS)
         stack.push_async_callback(runtime.document_events.close)
         await stack.enter_async_context(in_background(_follow_switches(engine, spaces)))
@@ -176,7 +182,8 @@ def _assemble(
     spaces: SpaceService,
 ) -> Runtime:  # fmt: skip
     live = LiveTurns()
-    turns = TurnService(uow, live)
+    signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
+    turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
     return Runtime(
         settings=settings,
@@ -196,6 +203,8 @@ def _assemble(
         statistics=StatisticsService(uow),
         retrieval=retrieval,
         turns=turns,
+        turn_signals=signals,
+        turn_housekeeping=TurnHousekeeping(uow, events_hours=settings.turn_events_hours),
         chat=ChatService(
             uow,
             turns,

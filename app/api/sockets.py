@@ -18,6 +18,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from app.core.errors import RagchatError
 from app.core.logging import get_logger
+from app.services.live_turns import Frame
 
 QUEUE_FRAMES = 256
 SEND_SECONDS = 10.0
@@ -62,7 +63,7 @@ class Socket:
     def __init__(self, websocket: WebSocket, session_id: UUID) -> None:
         self._websocket = websocket
         self._session_id = session_id
-        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(QUEUE_FRAMES)
+        self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_FRAMES)
         self._followers: set[asyncio.Task[None]] = set()
         self._frames = Counter(FLOOD_FRAMES, FLOOD_SECONDS, "too many frames")
         self.bad_frames = Counter(BAD_FRAMES - 1, BAD_FRAMES_SECONDS, "too many bad frames")
@@ -77,20 +78,20 @@ class Socket:
             "seq": 0,
             "timestamp": moment,
         }
-        await self._queue.put(head | fields)
+        await self._queue.put(json.dumps(head | fields, ensure_ascii=False, separators=(",", ":")))
 
-    def follow(self, events: AsyncIterator[dict[str, Any]]) -> None:
+    def follow(self, events: AsyncIterator[Frame]) -> None:
         """Passes a turn's events on, beside whatever else is sent."""
         task = asyncio.create_task(self._pass_on(events))
         self._followers.add(task)
         task.add_done_callback(self._followers.discard)
 
-    async def _pass_on(self, events: AsyncIterator[dict[str, Any]]) -> None:
+    async def _pass_on(self, events: AsyncIterator[Frame]) -> None:
         seen = False
         try:
             async for event in events:
                 seen = True
-                await self._queue.put(event)
+                await self._queue.put(event.text)
         except RagchatError as exc:
             log.warning("socket.follow_ended", code=exc.code)
             fields = {"retryable": True, "retry_after_ms": None, "reply_to": None}
@@ -113,10 +114,10 @@ class Socket:
 
     async def _write(self) -> None:
         while True:
-            event = await self._queue.get()
+            text = await self._queue.get()
             try:
                 async with asyncio.timeout(SEND_SECONDS):
-                    await self._websocket.send_text(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+                    await self._websocket.send_text(text)
             except TimeoutError:
                 raise Closing(TOO_SLOW, "too slow") from None
 

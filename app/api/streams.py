@@ -1,7 +1,6 @@
 """Server-sent events as a plain ASGI response: nothing between a token and the socket."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.core.background import cancel
+from app.services.live_turns import Frame
 
 PING_SECONDS = 15.0
 HEADERS = {
@@ -24,10 +24,9 @@ def frame(type_: str, data: str, id_: str | None = None) -> bytes:
     return f"event: {type_}\n{id_line}data: {data}\n\n".encode()
 
 
-def turn_frame(event: dict[str, Any]) -> bytes:
+def turn_frame(event: Frame) -> bytes:
     """`event:` is the type, `id:` is `<turn_id>.<seq>`."""
-    data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    return frame(event["type"], data, f"{event['turn_id']}.{event['seq']}")
+    return frame(event.type, event.text, f"{event.turn_id}.{event.seq}")
 
 
 class EventStream(Response):

@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     parser_timeout_seconds: int = Field(60, ge=1, description="A document that takes longer to read fails.")
     parser_memory_mb: int = Field(2048, ge=256, description="Memory limit of the process that reads a document.")
     max_message_chars: int = Field(8000, ge=1, le=65536, description="Longest question, in characters.")
+    turn_events_hours: int = Field(
+        24,
+        ge=1,
+        description="The pieces of an answer are kept so long after it has ended; "
+        "what is replayed later is put together from the message.",
+    )
     webhook_allowed_hosts: str = Field(
         "",
         description="Comma-separated hosts or networks on private addresses that webhooks may call, "

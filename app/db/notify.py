@@ -72,6 +72,25 @@ class Hub:
                 event.set()
 
 
+class Channel:
+    """Passes on each payload, and None once it listens (again), from the first `open` on."""
+
+    def __init__(self, engine: AsyncEngine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self, heard: Callable[[str | None], None]) -> None:
+        """Of no effect the second time."""
+        if self._task is None:
+            self._task = asyncio.create_task(_listen(self._engine, self._name, heard))
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+
 async def _listen(engine: AsyncEngine, channel: str, heard: Callable[[str | None], None]) -> None:
     """Calls `heard` with each payload, and with None once it listens: anything may have been missed until then."""
     while True:

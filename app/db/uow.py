@@ -22,6 +22,7 @@ from app.repositories.messages import MessageRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.spaces import SpaceRepository
 from app.repositories.statistics import StatisticsRepository
+from app.repositories.turn_events import TurnEventRepository
 from app.repositories.turns import TurnRepository
 from app.repositories.verification import VerificationRepository
 from app.repositories.webhooks import WebhookRepository
@@ -73,6 +74,10 @@ class UnitOfWork:
     @cached_property
     def statistics(self) -> StatisticsRepository:
         return StatisticsRepository(self._session, self.caller)
+
+    @cached_property
+    def turn_events(self) -> TurnEventRepository:
+        return TurnEventRepository(self._session, self.caller)
 
     @cached_property
     def turns(self) -> TurnRepository:

@@ -14,7 +14,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, HasCreatedAt, HasId, HasTenant
@@ -32,6 +32,8 @@ class Turn(HasId, HasTenant, HasCreatedAt, Base):
         ),
         Index("ix_turns_lease", "lease_until", postgresql_where=text("status = 'running'")),
         Index("ix_turns_tenant_id", "tenant_id"),
+        Index("ix_turns_retry_of", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
+        Index("ix_turns_with_deltas", "finished_at", postgresql_where=text("delta_ends IS NULL")),
         CheckConstraint("status IN ('running', 'completed', 'cancelled', 'failed', 'interrupted')", name="status"),
         {"comment": "A question and the making of its answer; belongs to the session, not to a connection"},
     )
@@ -51,17 +53,27 @@ class Turn(HasId, HasTenant, HasCreatedAt, Base):
         server_default=func.now(),
         comment="Past it, the process that ran the turn is gone",
     )
+    lease_token: Mapped[UUID | None] = mapped_column(
+        comment="The process that runs the turn; nobody else may add to it or finish it"
+    )
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-
-
-class TurnEvent(HasTenant, HasCreatedAt, Base):
-    __tablename__ = "turn_events"
-    __table_args__ = (
-        Index("ix_turn_events_tenant_id", "tenant_id"),
-        {"comment": "What a turn told its clients, in order; replayed to whoever resumes"},
+    retry_of: Mapped[UUID | None] = mapped_column(
+        ForeignKey("turns.id", ondelete="SET NULL"), comment="The turn whose question this one asks again"
+    )
+    delta_ends: Mapped[list[int] | None] = mapped_column(
+        ARRAY(Integer),
+        comment="Set once the deltas are gone: where in the answer each ended, in characters",
     )
 
+
+class TurnEvent(HasCreatedAt, Base):
+    """No key to the tenant: the turn has one, and this is the table that is written to most."""
+
+    __tablename__ = "turn_events"
+    __table_args__ = ({"comment": "What a turn told its clients, in order; replayed to whoever resumes"},)
+
+    tenant_id: Mapped[UUID] = mapped_column(comment="The company this row belongs to", sort_order=-2)
     turn_id: Mapped[UUID] = mapped_column(ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True)
     seq: Mapped[int] = mapped_column(Integer, primary_key=True, comment="1, 2, 3... without gaps")
     type: Mapped[str] = mapped_column(Text)
-    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    data: Mapped[dict[str, Any]] = mapped_column(JSON, comment="As it is sent")

@@ -32,9 +32,10 @@ SOURCE_KEYS = (
 
 
 BEFORE_TURN = text("""
-SELECT m.sender, m.content FROM messages asked
+SELECT m.sender, m.content FROM turns t
+JOIN messages asked ON asked.id = t.user_message_id
 JOIN messages m ON m.session_id = asked.session_id AND m.seq < asked.seq
-WHERE asked.turn_id = :turn AND asked.sender = 'user' AND asked.tenant_id = :tenant
+WHERE t.id = :turn AND t.tenant_id = :tenant
   AND m.sender IN ('user', 'assistant') AND m.status <> 'failed'
 ORDER BY m.seq DESC LIMIT :limit
 """)

@@ -28,6 +28,13 @@ class SessionRepository(Repository):
             statement = statement.with_for_update()
         return (await self._session.execute(statement)).scalar_one_or_none()
 
+    async def lock(self, session_id: UUID, *, skip_locked: bool = False) -> str | None:
+        """Whose it is, locked for this transaction; None when it is not the caller's. Whoever locks a session and a
+        turn of it locks the session first."""
+        statement = select(ChatSession.user_id).where(ChatSession.id == session_id, self._owned())
+        found = await self._session.execute(statement.with_for_update(skip_locked=skip_locked))
+        return found.scalar_one_or_none()
+
     async def list_page(
         self,
         *,

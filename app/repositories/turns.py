@@ -1,15 +1,17 @@
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import ColumnElement, and_, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
-from app.models import ChatSession, Turn, TurnEvent
+from app.models import ChatSession, Message, Turn
 from app.repositories.base import Repository
 
-LEASE_SECONDS = 30
-"""A process that runs a turn renews it well within this; past it the turn counts as interrupted."""
+LEASE_SECONDS = 12
+"""A process that runs a turn renews it well within this; past it the turn counts as interrupted. With the pause between
+two looks for such turns it must stay well under the 30 seconds that are promised."""
 
 _LEASE = func.now() + text(f"interval '{LEASE_SECONDS} seconds'")
 
@@ -18,6 +20,25 @@ UPDATE turns SET trace = trace - 'query'
 WHERE tenant_id = :tenant AND trace ? 'query' AND trace->>'query' IS DISTINCT FROM trace->>'question'
   AND session_id IN (SELECT session_id FROM messages WHERE tenant_id = :tenant AND id = ANY(:messages))
 """)
+
+LOOK = text("""
+SELECT id, cancel_requested FROM turns
+WHERE tenant_id = :tenant AND id = ANY(CAST(:turns AS uuid[])) AND status = 'running' AND lease_token = :holder
+""")
+
+RENEW = text("""
+UPDATE turns SET lease_until = now() + make_interval(secs => :seconds)
+WHERE tenant_id = :tenant AND id = ANY(CAST(:turns AS uuid[])) AND status = 'running' AND lease_token = :holder
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnState:
+    session_id: UUID
+    status: str
+    delta_ends: list[int] | None
+    content: str | None
+    """The answer's, once the turn's deltas are gone."""
 
 
 class TurnRepository(Repository):
@@ -41,13 +62,36 @@ class TurnRepository(Repository):
         return (await self._session.execute(statement)).scalar_one_or_none() is not None
 
     async def get(self, turn_id: UUID) -> Turn | None:
+        """As it is now, also when it was read before in this transaction."""
         statement = select(Turn).where(Turn.id == turn_id, self._owned())
+        statement = statement.execution_options(populate_existing=True)
         return (await self._session.execute(statement)).scalar_one_or_none()
 
-    async def find(self, session_id: UUID, client_message_id: str) -> Turn | None:
+    async def lock(self, turn_id: UUID, holder: UUID) -> Turn | None:
+        """None when it is no longer running, or not held by `holder`."""
         statement = select(Turn).where(
+            Turn.id == turn_id, Turn.status == "running", Turn.lease_token == holder, self._owned()
+        )
+        return (await self._session.execute(statement.with_for_update())).scalar_one_or_none()
+
+    async def find(self, session_id: UUID, client_message_id: str) -> UUID | None:
+        """The turn that this message of the client's began."""
+        statement = select(Turn.id).where(
             Turn.session_id == session_id, Turn.client_message_id == client_message_id, self._owned()
         )
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def state(self, turn_id: UUID) -> TurnState | None:
+        """What following needs to know; None when it is not the caller's."""
+        content = select(Message.content).where(Message.id == Turn.assistant_message_id, Turn.delta_ends.is_not(None))
+        statement = select(Turn.session_id, Turn.status, Turn.delta_ends, content.scalar_subquery()).where(
+            Turn.id == turn_id, self._owned()
+        )
+        row = (await self._session.execute(statement)).one_or_none()
+        return TurnState(*row) if row else None
+
+    async def last_retry(self, turn_id: UUID) -> Turn | None:
+        statement = select(Turn).where(Turn.retry_of == turn_id, self._mine(Turn)).order_by(Turn.id.desc()).limit(1)
         return (await self._session.execute(statement)).scalar_one_or_none()
 
     async def running(self, session_id: UUID) -> UUID | None:
@@ -60,32 +104,30 @@ class TurnRepository(Repository):
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
 
-    async def expired(self, session_id: UUID | None = None, limit: int = 50) -> list[Turn]:
-        """Running turns whose process is gone, locked for this transaction."""
-        statement = select(Turn).where(Turn.status == "running", Turn.lease_until <= func.now(), self._owned())
-        if session_id is not None:
-            statement = statement.where(Turn.session_id == session_id)
-        statement = statement.limit(limit).with_for_update(skip_locked=True)
-        return [*(await self._session.execute(statement)).scalars()]
-
-    async def tenants_with_expired(self) -> list[UUID]:
-        """Of all tenants: for the worker, which looks after everybody's turns."""
-        statement = select(Turn.tenant_id).where(Turn.status == "running", Turn.lease_until <= func.now()).distinct()
-        return [*(await self._session.execute(statement)).scalars()]
-
-    async def renew(self, turn_id: UUID) -> bool:
-        """Whether somebody has asked for the turn to stop."""
-        statement = (
-            update(Turn)
-            .where(Turn.id == turn_id, Turn.status == "running", self._mine(Turn))
-            .values(lease_until=_LEASE)
-            .returning(Turn.cancel_requested)
-            .execution_options(synchronize_session=False)
+    async def expired(self, session_id: UUID) -> list[Turn]:
+        """What runs in a session, which must be locked, although its process is gone; locked, too."""
+        statement = select(Turn).where(
+            Turn.session_id == session_id, Turn.status == "running", Turn.lease_until <= func.now(), self._owned()
         )
-        return (await self._session.execute(statement)).scalar_one_or_none() is True
+        statement = statement.with_for_update(skip_locked=True)
+        return [*(await self._session.execute(statement)).scalars()]
+
+    async def sessions_with_expired(self) -> list[tuple[UUID, UUID]]:
+        """(tenant, session) of all tenants: for the housekeeping, which looks after everybody's turns."""
+        statement = select(Turn.tenant_id, Turn.session_id).where(
+            Turn.status == "running", Turn.lease_until <= func.now()
+        )
+        return [(tenant_id, session_id) for tenant_id, session_id in await self._session.execute(statement)]
+
+    async def held(self, holder: UUID, turn_ids: Sequence[UUID], *, renew: bool) -> dict[UUID, bool]:
+        """Those that `holder` still holds, and whether somebody has asked for them to stop."""
+        values = {"tenant": self._caller.tenant_id, "holder": holder, "turns": [*turn_ids]}
+        if renew:
+            await self._session.execute(RENEW, values | {"seconds": LEASE_SECONDS})
+        return {row.id: row.cancel_requested for row in await self._session.execute(LOOK, values)}
 
     async def request_cancel(self, turn_id: UUID) -> None:
-        """For the process that runs the turn; it looks when it renews its lease."""
+        """For the process that runs the turn; it looks every second."""
         await self._session.execute(
             update(Turn)
             .where(Turn.id == turn_id, Turn.status == "running", self._mine(Turn))
@@ -93,8 +135,9 @@ class TurnRepository(Repository):
             .execution_options(synchronize_session=False)
         )
 
-    async def finish(self, turn_id: UUID, values: dict[str, Any]) -> bool:
-        """False when it is no longer running: somebody else ended it, and nothing may be added."""
+    async def finish(self, turn_id: UUID, values: dict[str, Any], *, holder: UUID | None = None) -> bool:
+        """False when it is no longer running, or not held by `holder`: somebody else ended it, and nothing may be
+        added."""
         statement = (
             update(Turn)
             .where(Turn.id == turn_id, Turn.status == "running", self._mine(Turn))
@@ -102,37 +145,18 @@ class TurnRepository(Repository):
             .returning(Turn.id)
             .execution_options(synchronize_session=False)
         )
+        if holder is not None:
+            statement = statement.where(Turn.lease_token == holder)
         return (await self._session.execute(statement)).scalar_one_or_none() is not None
 
-    async def add_events(self, turn_id: UUID, events: Sequence[tuple[int, str, dict[str, Any]]]) -> None:
-        """(seq, type, data) in order. The primary key refuses a seq twice."""
-        tenant = self._caller.tenant_id
-        rows = [
-            {"tenant_id": tenant, "turn_id": turn_id, "seq": seq, "type": type_, "data": data}
-            for seq, type_, data in events
-        ]
-        await self._session.execute(insert(TurnEvent), rows)
-
-    async def replace_events(self, turn_id: UUID, events: Sequence[tuple[int, dict[str, Any]]]) -> None:
-        """(seq, data): what a client sees that replays them."""
-        statement = (
-            update(TurnEvent)
-            .where(TurnEvent.turn_id == turn_id, TurnEvent.seq == bindparam("at"), self._mine(TurnEvent))
-            .values(data=bindparam("new_data"))
-            .execution_options(synchronize_session=False)
+    async def is_finished_by(self, turn_id: UUID, holder: UUID, status: str) -> bool:
+        """Whether an attempt that was not answered went through."""
+        statement = select(Turn.id).where(
+            Turn.id == turn_id, Turn.status == status, Turn.lease_token == holder, self._mine(Turn)
         )
-        connection = await self._session.connection()
-        await connection.execute(statement, [{"at": seq, "new_data": data} for seq, data in events])
+        return (await self._session.execute(statement)).scalar_one_or_none() is not None
 
     async def forget_queries(self, message_ids: Sequence[UUID]) -> None:
         """Rewritten questions leave the traces of the messages' sessions; the question as it was asked stays."""
         values = {"tenant": self._caller.tenant_id, "messages": [*message_ids]}
         await self._session.execute(FORGET_QUERIES, values)
-
-    async def events(self, turn_id: UUID, after: int = 0) -> list[TurnEvent]:
-        statement = (
-            select(TurnEvent)
-            .where(TurnEvent.turn_id == turn_id, TurnEvent.seq > after, self._mine(TurnEvent))
-            .order_by(TurnEvent.seq)
-        )
-        return [*(await self._session.execute(statement)).scalars()]

@@ -46,6 +46,11 @@ class Cancel(ClientEvent):
     turn_id: Id
 
 
+class Retry(ClientEvent):
+    type: Literal["retry"]
+    turn_id: Id
+
+
 class Resume(ClientEvent):
     type: Literal["resume"]
     turn_id: Id
@@ -57,9 +62,13 @@ class Ping(ClientEvent):
     id: Annotated[Text, Field(max_length=128)] | None = None
 
 
-AnyClientEvent = Annotated[Hello | SessionStart | UserMessage | Cancel | Resume | Ping, Field(discriminator="type")]
+AnyClientEvent = Annotated[
+    Hello | SessionStart | UserMessage | Cancel | Retry | Resume | Ping, Field(discriminator="type")
+]
 CLIENT_EVENT: TypeAdapter[AnyClientEvent] = TypeAdapter(AnyClientEvent)
-CLIENT_TYPES = frozenset({"hello", "session_start", "user_message", "chat_message", "cancel", "resume", "ping"})
+CLIENT_TYPES = frozenset(
+    {"hello", "session_start", "user_message", "chat_message", "cancel", "retry", "resume", "ping"}
+)
 
 
 class ServerEvent(BaseModel):
@@ -120,8 +129,12 @@ class SourcesEvent(ServerEvent):
     docs: list[Source]
 
 
-class DeltaEvent(ServerEvent):
+class DeltaEvent(BaseModel):
+    """The most frequent one, so it leaves out the session and the time."""
+
     type: Literal["delta"]
+    turn_id: UUID
+    seq: int
     text: str
 
 

@@ -4,7 +4,6 @@ The user's message is committed before anything is computed, and the turn goes o
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -20,15 +19,15 @@ from app.rag.conversation import MESSAGES
 from app.schemas.common import is_blank
 from app.schemas.search import SearchFilters
 from app.services.citing import Citing
+from app.services.event_log import EventLog
 from app.services.live_turns import LiveTurn, LiveTurns
-from app.services.pacing import Cancelled, Coalescer, paced
+from app.services.pacing import Cancelled, pump
 from app.services.retrieval import RetrievalService, require_known, said_before
+from app.services.turn_keeping import LeaseKeeper
 from app.services.turn_writer import Draft, Ending, TurnWriter
-from app.services.turns import Question, TurnService, error_fields
+from app.services.turns import Question, Retried, TurnService, error_fields, interrupted_fields
 
 log = get_logger(__name__)
-RENEW_SECONDS = 2.0
-"""Also how soon a turn hears that another process wants it to stop."""
 
 
 class ChatService:
@@ -52,6 +51,8 @@ class ChatService:
         self._top_k = top_k
         self._max_chars = max_chars
         self._citing = citing or Citing()
+        self._log = EventLog(uow, live.holder)
+        self._leases = LeaseKeeper(uow, live)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, caller: Caller, question: Question) -> UUID:
@@ -62,10 +63,24 @@ class ChatService:
         await self._check(caller, question)
         turn_id, live = await self._turns.begin(caller, question)
         if live is not None:
-            task = asyncio.create_task(self._run(caller, live, question))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(caller, live, question)
         return turn_id
+
+    async def retry(self, caller: Caller, turn_id: UUID) -> Retried:
+        """Asks the question of a turn again that has not answered it. Follow the turn that this names.
+
+        NotFound(turn_not_found), Conflict(turn_in_progress | turn_completed).
+        """
+        retried = await self._turns.begin_again(caller, turn_id)
+        if retried.live is not None:
+            self._start(caller, retried.live, retried.question)
+        return retried
+
+    def _start(self, caller: Caller, live: LiveTurn, question: Question) -> None:
+        self._leases.begin()
+        task = asyncio.create_task(self._run(caller, live, question))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _check(self, caller: Caller, question: Question) -> None:
         if is_blank(question.content):
@@ -80,8 +95,7 @@ class ChatService:
 
     async def _run(self, caller: Caller, live: LiveTurn, question: Question) -> None:
         """The top of a turn's task: whatever happens, the turn ends, in the database and for its followers."""
-        renewing = asyncio.create_task(self._renew(caller, live))
-        writer = TurnWriter(self._uow, caller, live, question, self._citing)
+        writer = TurnWriter(self._uow, caller, live, question, self._citing, self._log)
         draft = Draft(lang=question.lang or detect(question.content), model=self._model.name)
         ending: Ending = "completed"
         error: dict[str, Any] | None = None
@@ -89,6 +103,8 @@ class ChatService:
             await self._answer(caller, live, question, writer, draft)
         except Cancelled:
             ending, draft.finish_reason = "cancelled", "cancelled"
+            if live.interrupted:
+                ending, error = "interrupted", interrupted_fields(question.client_message_id)
         except RagchatError as exc:
             ending, error = "failed", error_fields(exc.code, exc.detail, question.client_message_id)
         except Exception:
@@ -100,43 +116,41 @@ class ChatService:
         except NotFound:
             log.info("turn.session_deleted", turn_id=str(live.turn_id))
             live.publish(writer.session_deleted())
-        except Exception:
-            # Its lease runs out, and whoever sees that first ends it with what was stored.
-            log.exception("turn.not_finished", turn_id=str(live.turn_id))
+        except Exception as exc:
+            await self._give_up(caller, live, exc)
         finally:
-            renewing.cancel()
+            self._log.close(live)
             self._live.close(live)
 
-    async def _renew(self, caller: Caller, live: LiveTurn) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                async with self._uow(caller) as uow:
-                    stop = await uow.turns.renew(live.turn_id)
-                if stop:
-                    live.cancelled.set()
-            except RagchatError:
-                log.warning("turn.lease_not_renewed", turn_id=str(live.turn_id))
+    async def _give_up(self, caller: Caller, live: LiveTurn, exc: Exception) -> None:
+        """Followers read the rest from the table."""
+        code = exc.code if isinstance(exc, RagchatError) else "internal"
+        log.error("turn.not_finished", turn_id=str(live.turn_id), code=code, exc_info=code == "internal")
+        try:
+            await self._turns.give_up(caller, live)
+        except Exception:
+            # Its lease runs out, and whoever sees that first ends it with what was stored.
+            log.exception("turn.left_behind", turn_id=str(live.turn_id))
 
     async def _answer(
         self, caller: Caller, live: LiveTurn, question: Question, writer: TurnWriter, draft: Draft
     ) -> None:
         if question.use_rag:
-            await writer.emit(("status", {"state": "retrieving"}))
+            writer.emit(("status", {"state": "retrieving"}))
             await self._retrieve(caller, live.turn_id, question, draft)
-        await writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
-        coalescer = Coalescer()
+        writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
         markers = MarkerFilter({source.n for source in draft.sources})
+
+        def take(item: Delta | Finished) -> None:
+            if isinstance(item, Finished):
+                draft.finish(item)
+            else:
+                writer.say(draft, markers.feed(item.text))
+
         try:
-            async for item in paced(self._generate(question, draft), live.cancelled):
-                if isinstance(item, Finished):
-                    draft.finish(item)
-                elif isinstance(item, Delta):
-                    coalescer.add(markers.feed(item.text))
-                await writer.send(draft, coalescer.take(time.monotonic()))
+            await pump(self._generate(question, draft), take, live.cancelled)
         finally:
-            coalescer.add(markers.flush())
-            await writer.send(draft, coalescer.take(time.monotonic(), all_of_it=True))
+            writer.say(draft, markers.flush())
 
     async def _retrieve(self, caller: Caller, turn_id: UUID, question: Question, draft: Draft) -> None:
         async with self._uow(caller) as uow:
@@ -168,7 +182,7 @@ class ChatService:
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=seconds)
             for live in self._live.all():
-                live.cancelled.set()
+                live.interrupt()
             if late:
                 await asyncio.wait(late, timeout=seconds)
 

@@ -61,7 +61,7 @@ def _without(message: dict[str, Any]) -> str:
 async def _forget_events(uow: UnitOfWork, turn_id: UUID, document_id: UUID, content: str) -> None:
     rest = content
     changed: list[tuple[int, dict[str, Any]]] = []
-    for event in await uow.turns.events(turn_id):
+    for event in await uow.turn_events.decoded(turn_id):
         data = dict(event.data)
         if "docs" in data:
             data["docs"] = [_forgotten(doc) if doc["document_id"] == str(document_id) else doc for doc in data["docs"]]
@@ -73,7 +73,7 @@ async def _forget_events(uow: UnitOfWork, turn_id: UUID, document_id: UUID, cont
         if data != event.data:
             changed.append((event.seq, data))
     if changed:
-        await uow.turns.replace_events(turn_id, changed)
+        await uow.turn_events.replace(turn_id, changed)
 
 
 def _forgotten(doc: dict[str, Any]) -> dict[str, Any]:

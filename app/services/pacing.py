@@ -1,8 +1,8 @@
-"""Model output at a pace that people can read and the database can keep up with."""
+"""Model output as it comes, and text that is cut where people would."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from enum import Enum
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import regex
@@ -10,65 +10,57 @@ import regex
 from app.core.background import cancel
 
 T = TypeVar("T")
-
-
-class Tick(Enum):
-    """No item came for an interval."""
-
-    TICK = "tick"
-
-
-INTERVAL_SECONDS = 0.05
-"""At most about twenty deltas a second; the first one is never held back."""
 _LAST_CLUSTER = regex.compile(r"\X\Z")
+_NOT_TEXT = regex.compile(r"[\x00\ud800-\udfff]")
 
 
 class Cancelled(Exception):
     """Somebody asked for the turn to stop."""
 
 
-async def paced(source: AsyncIterator[T], cancelled: asyncio.Event) -> AsyncIterator[T | Tick]:
-    """Items as they come, Tick when none came for an interval; raises Cancelled as soon as the event is set."""
+async def pump(source: AsyncIterator[T], take: Callable[[T], None], cancelled: asyncio.Event) -> None:
+    """Hands each item on as it comes, to the last; raises Cancelled as soon as the event is set."""
+    reading = asyncio.ensure_future(_read(source, take))
     stop: asyncio.Future[Any] = asyncio.ensure_future(cancelled.wait())
-    pending: asyncio.Future[Any] | None = None
     try:
-        while True:
-            pending = pending or asyncio.ensure_future(anext(source))
-            done, _ = await asyncio.wait({pending, stop}, timeout=INTERVAL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if stop in done:
-                raise Cancelled
-            if pending not in done:
-                yield Tick.TICK
-                continue
-            finished, pending = pending, None
-            try:
-                yield finished.result()
-            except StopAsyncIteration:
-                return
+        await asyncio.wait({reading, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            raise Cancelled
+        reading.result()
     finally:
-        await cancel(stop, *([pending] if pending is not None else []))
+        await cancel(stop, reading)
 
 
-class Coalescer:
-    """Collects text until it is due; never cuts a grapheme cluster in two."""
+async def _read(source: AsyncIterator[T], take: Callable[[T], None]) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if isinstance(source, AsyncGenerator):
+            await stack.enter_async_context(contextlib.aclosing(source))
+        async for item in source:
+            take(item)
+
+
+def clean(text: str) -> str:
+    """PostgreSQL's text holds no U+0000, and UTF-8 no lone surrogate; a model may say either."""
+    return _NOT_TEXT.sub("\ufffd", text) if "\x00" in text or not text.isascii() else text
+
+
+class Outgoing:
+    """Collects text; never cuts a grapheme cluster in two."""
 
     def __init__(self) -> None:
-        self._text = ""
-        self._due = 0.0
+        self._parts: list[str] = []
 
     def add(self, text: str) -> None:
-        self._text += text
+        self._parts.append(text)
 
-    def take(self, now: float, *, all_of_it: bool = False) -> str:
-        """What is to be sent now; empty when it is too early. The last cluster waits: more of it may come."""
-        if not self._text or (not all_of_it and now < self._due):
-            return ""
-        cut = len(self._text) if all_of_it or self._text.isascii() else self._last_cluster()
-        taken, self._text = self._text[:cut], self._text[cut:]
-        if taken:
-            self._due = now + INTERVAL_SECONDS
-        return taken
+    def take(self, *, all_of_it: bool = False) -> str:
+        """What can be sent now. Unless it is all ASCII the last cluster waits: more of it may come."""
+        text = "".join(self._parts)
+        cut = len(text) if all_of_it or text.isascii() else self._last_cluster(text)
+        self._parts = [text[cut:]] if cut < len(text) else []
+        return text[:cut]
 
-    def _last_cluster(self) -> int:
-        found = _LAST_CLUSTER.search(self._text, max(0, len(self._text) - 64))
-        return found.start() if found else len(self._text)
+    @staticmethod
+    def _last_cluster(text: str) -> int:
+        found = _LAST_CLUSTER.search(text, max(0, len(text) - 64))
+        return found.start() if found else len(text)

@@ -1,31 +1,35 @@
 """An answer in the making, and the one who writes it down: every event is committed before anybody sees it."""
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
 from app.core.caller import Caller
-from app.core.errors import RagchatError
+from app.core.errors import RagchatError, Unavailable
 from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
 from app.providers.ports import Finished, Passage
 from app.schemas.search import Source
 from app.services.citing import Citing
+from app.services.event_log import PATIENCE_SECONDS, PAUSE_SECONDS, EventLog, turn_lost
 from app.services.forgetting import forget_deleted, without_titles
-from app.services.live_turns import Event, LiveTurn
+from app.services.interruption import done_fields, error_fields
+from app.services.live_turns import Frame, LiveTurn
+from app.services.pacing import clean
 from app.services.sessions import session_not_found
-from app.services.turns import Question, done_fields, error_fields, make_event
+from app.services.turns import Question
 
 log = get_logger(__name__)
-Ending = Literal["completed", "cancelled", "failed"]
+Ending = Literal["completed", "cancelled", "failed", "interrupted"]
 
 
 @dataclass
 class Draft:
-    """`content` holds what was sent so far."""
+    """`said` holds what was sent so far."""
 
     lang: str
     model: str
@@ -33,7 +37,7 @@ class Draft:
     answerable: bool = True
     asked: str = ""
     """The question as the passages answer it: with what it refers to, where it says too little itself."""
-    content: str = ""
+    said: list[str] = field(default_factory=list)
     finish_reason: str = "stop"
     fallback_reason: str | None = None
     llm_used: bool = False
@@ -52,6 +56,10 @@ class Draft:
         return round(1000 * (time.perf_counter() - self.began), 2)
 
     @property
+    def content(self) -> str:
+        return "".join(self.said)
+
+    @property
     def all_timing(self) -> dict[str, float]:
         """With the parts of the search."""
         searched: dict[str, float] = self.trace.get("timing", {})
@@ -68,52 +76,94 @@ class Draft:
 
 
 class TurnWriter:
-    def __init__(self, uow: UowFactory, caller: Caller, live: LiveTurn, question: Question, citing: Citing) -> None:
+    def __init__(
+        self, uow: UowFactory, caller: Caller, live: LiveTurn, question: Question, citing: Citing, events: EventLog
+    ) -> None:
         self._uow = uow
         self._caller = caller
         self._live = live
         self._question = question
         self._citing = citing
+        self._log = events
 
-    async def emit(self, *items: tuple[str, dict[str, Any]]) -> None:
-        """(type, fields) in order: stored, then published."""
-        events = self._events(items)
-        async with self._uow(self._caller) as uow:
-            await self._add(uow, events)
-        self._live.publish(events)
+    def emit(self, *items: tuple[str, dict[str, Any]]) -> None:
+        """(type, fields) in order. Stored at once, then published; nobody has to wait for it."""
+        self._log.add(self._live, *items)
 
-    async def send(self, draft: Draft, text: str) -> None:
+    def say(self, draft: Draft, text: str) -> None:
+        """The next piece of the answer."""
         if text:
-            await self.emit(("delta", {"text": text}))
-            draft.content += text
+            text = clean(text)
+            draft.said.append(text)
             draft.timing.setdefault("first_token_ms", draft.passed())
+            self._log.say(self._live, text)
 
     async def finish(self, draft: Draft, ending: Ending, error: dict[str, Any] | None) -> None:
         """The answer, its sources, the last events and the end of the turn in one transaction."""
+        await self._flush()
+        content = draft.content
         draft.timing["total_ms"] = draft.passed()
         if error is not None:
             draft.finish_reason = "error"
-        citations = await self._citing.check(draft.content, draft.passages, draft.sources)
-        message_id = new_id() if draft.content else None
-        events = self._events(self._closing(draft, ending, error, citations, message_id))
-        async with self._uow(self._caller) as uow:
-            if message_id is not None:
-                await self._store(uow, message_id, draft, ending, citations)
-            ended = {
-                "status": ending,
-                "finish_reason": draft.finish_reason,
-                "error_code": error["code"] if error else None,
-                "assistant_message_id": message_id,
-                "trace": without_titles(draft.trace) | {"model": draft.model, "timing": draft.all_timing},
-            }
-            if not await uow.turns.finish(self._live.turn_id, ended):
-                raise RagchatError("turn_lost", "Another process has ended this turn.")
-            await self._add(uow, events)
-            await forget_deleted(uow, {source.document_id for source in draft.sources if source.document_id})
-        self._live.publish(events)
+        citations = await self._citing.check(content, draft.passages, draft.sources)
+        message_id = new_id() if content else None
+        frames = self._live.number(self._closing(draft, ending, error, citations, message_id))
+        ended = {
+            "status": ending,
+            "finish_reason": draft.finish_reason,
+            "error_code": error["code"] if error else None,
+            "assistant_message_id": message_id,
+            "trace": without_titles(draft.trace) | {"model": draft.model, "timing": draft.all_timing},
+        }
+
+        async def store() -> None:
+            async with self._uow(self._caller) as uow:
+                if message_id is not None:
+                    await self._store(uow, message_id, draft, ending, citations)
+                await self._end(uow, ended, frames)
+                await forget_deleted(uow, {source.document_id for source in draft.sources if source.document_id})
+
+        await self._patiently(store, ending)
+        self._live.publish(frames)
         log.info(
             "turn.done", turn_id=str(self._live.turn_id), status=ending, sources=len(draft.sources), **draft.timing
         )
+
+    async def _flush(self) -> None:
+        try:
+            await self._log.flush(self._live)
+        except RagchatError:
+            async with self._uow(self._caller) as uow:
+                if await uow.sessions.get(self._live.session_id) is None:
+                    raise session_not_found() from None
+            raise
+
+    async def _end(self, uow: UnitOfWork, ended: dict[str, Any], frames: list[Frame]) -> None:
+        if not await uow.turns.finish(self._live.turn_id, ended, holder=self._live.holder):
+            raise turn_lost()
+        await uow.turn_events.add(frames)
+        if self._live.watched:
+            await uow.turn_events.notify("events", [self._live.turn_id])
+
+    async def _patiently(self, store: Callable[[], Awaitable[None]], ending: Ending) -> None:
+        """Tries again while the database is away for a moment. It may have gone with the answer to a commit."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        tried = False
+        while True:
+            try:
+                if not (tried and await self._is_stored(ending)):
+                    await store()
+                return
+            except Unavailable as exc:
+                if time.monotonic() >= deadline:
+                    raise
+                log.warning("turn.waiting", turn_id=str(self._live.turn_id), code=exc.code)
+            tried = True
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _is_stored(self, ending: Ending) -> bool:
+        async with self._uow(self._caller) as uow:
+            return await uow.turns.is_finished_by(self._live.turn_id, self._live.holder, ending)
 
     def _closing(
         self,
@@ -131,11 +181,11 @@ class TurnWriter:
         done = done_fields(ending, draft.finish_reason, message_id, usage=draft.usage, timing=draft.timing)
         return [*items, ("done", done)]
 
-    def session_deleted(self) -> list[Event]:
+    def session_deleted(self) -> list[Frame]:
         """For followers only: there is nothing left to store it under."""
         said = session_not_found()
         error = error_fields(said.code, said.detail, self._question.client_message_id, retryable=False)
-        return self._events([("error", error), ("done", done_fields("failed", "error", None))])
+        return self._live.renumber([("error", error), ("done", done_fields("failed", "error", None))])
 
     async def _store(
         self, uow: UnitOfWork, message_id: UUID, draft: Draft, ending: Ending, citations: list[dict[str, Any]]
@@ -159,16 +209,6 @@ class TurnWriter:
             "usage": draft.usage | {"model": draft.model},
         }
         await uow.messages.add(message, [source.model_dump() for source in draft.sources])
-
-    async def _add(self, uow: UnitOfWork, events: Sequence[Event]) -> None:
-        await uow.turns.add_events(self._live.turn_id, [(event["seq"], event["type"], event) for event in events])
-
-    def _events(self, items: Sequence[tuple[str, dict[str, Any]]]) -> list[Event]:
-        first = self._live.last_seq + 1
-        return [
-            make_event(self._live.turn_id, self._live.session_id, seq, type_, fields)
-            for seq, (type_, fields) in enumerate(items, start=first)
-        ]
 
 
 def _final_fields(message_id: UUID, draft: Draft) -> dict[str, Any]:

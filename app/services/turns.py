@@ -1,25 +1,27 @@
-"""A turn's life in the database: begun, followed, cancelled, ended, and ended for it when its process died."""
+"""A turn's life in the database: begun, followed, cancelled, asked again."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from app.core.caller import Caller, tenant_caller
-from app.core.errors import Conflict, NotFound
+from app.core.caller import Caller
+from app.core.errors import Conflict
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
 from app.languages import detect
-from app.models import Turn, TurnEvent
-from app.schemas.search import Source
-from app.services.forgetting import forget_deleted
-from app.services.live_turns import Event, LiveTurn, LiveTurns
+from app.models import Turn
+from app.services.interruption import done_fields as done_fields
+from app.services.interruption import end_dead, interrupt
+from app.services.interruption import error_fields as error_fields
+from app.services.interruption import interrupted_fields as interrupted_fields
+from app.services.live_turns import Event, Frame, LiveTurn, LiveTurns, make_frame
 from app.services.sessions import session_not_found
+from app.services.turn_following import Following
+from app.services.turn_following import turn_not_found as turn_not_found
+from app.services.turn_signals import TurnSignals
 
-FOLLOW_POLL_SECONDS = 0.25
-"""For a turn that runs in another process."""
+RETRIED = frozenset({"interrupted", "failed", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,67 +38,86 @@ class Question:
     final_type: str = "assistant_message"
 
 
-def turn_not_found() -> NotFound:
-    return NotFound("turn_not_found", "There is no such turn.")
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """`live` is None when the question was asked again before, and that turn runs or has answered it."""
+
+    turn_id: UUID
+    live: LiveTurn | None
+    question: Question
 
 
 def turn_in_progress() -> Conflict:
     return Conflict("turn_in_progress", "A turn of this session is running; wait for it or cancel it.")
 
 
-def make_event(turn_id: UUID, session_id: UUID, seq: int, type_: str, fields: dict[str, Any]) -> Event:
-    moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    head = {
-        "type": type_,
-        "session_id": str(session_id),
-        "turn_id": str(turn_id),
-        "seq": seq,
-        "timestamp": moment,
-    }
-    return head | fields
-
-
 class TurnService:
-    def __init__(self, uow: UowFactory, live: LiveTurns) -> None:
+    def __init__(self, uow: UowFactory, live: LiveTurns, signals: TurnSignals | None = None) -> None:
         self._uow = uow
         self._live = live
+        self._signals = signals or TurnSignals(live)
+        self._following = Following(uow, live, self._signals)
 
     async def begin(self, caller: Caller, question: Question) -> tuple[UUID, LiveTurn | None]:
         """Commits the user's message and the turn. (id, None) when this message began one before.
 
         Conflict(code="turn_in_progress") while another turn of the session runs.
         """
-        turn_id = new_id()
+        turn_id, message_id = new_id(), new_id()
+        self._signals.open()  # somebody may ask at once for it to stop
         async with self._uow(caller) as uow:
-            if await uow.sessions.get(question.session_id, for_update=True) is None:
+            owner = await uow.sessions.lock(question.session_id)
+            if owner is None:
                 raise session_not_found()
             if question.client_message_id is not None:
                 before = await uow.turns.find(question.session_id, question.client_message_id)
                 if before is not None:
-                    return before.id, None
-            for dead in await uow.turns.expired(question.session_id):
-                await interrupt(uow, dead)
-            if await uow.turns.running(question.session_id) is not None:
-                raise turn_in_progress()
-            started = await self._insert(uow, turn_id, question)
-        live = self._live.open(turn_id, question.session_id)
-        live.publish([started])
-        return turn_id, live
+                    return before, None
+            await end_dead(uow, question.session_id)
+            await _add_question(uow, turn_id, message_id, question)
+            started = await self._insert(uow, turn_id, message_id, question)
+        return turn_id, self._open(turn_id, caller, question, owner=owner, started=started)
 
-    async def _insert(self, uow: UnitOfWork, turn_id: UUID, question: Question) -> Event:
-        message_id = new_id()
-        seq = await uow.sessions.take_seq(question.session_id)
-        message = {
-            "id": message_id,
-            "session_id": question.session_id,
-            "turn_id": turn_id,
-            "seq": seq,
-            "sender": "user",
-            "content": question.content,
-            "lang": question.lang or detect(question.content),
-            "status": "completed",
-        }
-        await uow.messages.add(message)
+    async def begin_again(self, caller: Caller, turn_id: UUID) -> Retried:
+        """A new turn on the same question, whose answer comes after whatever the session holds by now. Asked twice, it
+        gives the same one, unless that one has failed, too.
+
+        NotFound(turn_not_found), Conflict(turn_in_progress | turn_completed).
+        """
+        again = new_id()
+        self._signals.open()
+        async with self._uow(caller) as uow:
+            turn = await uow.turns.get(turn_id)
+            owner = await uow.sessions.lock(turn.session_id) if turn else None
+            if turn is None or owner is None:
+                raise turn_not_found()
+            await end_dead(uow, turn.session_id)
+            turn = _ended_early(await uow.turns.get(turn_id))  # as it is under the session's lock
+            question = await _asked(uow, turn)
+            last = await uow.turns.last_retry(turn_id)
+            if last is not None and last.status not in RETRIED:
+                return Retried(last.id, None, question)
+            started = await self._insert(uow, again, turn.user_message_id, question, retry_of=turn_id)
+        return Retried(again, self._open(again, caller, question, owner=owner, started=started), question)
+
+    async def give_up(self, caller: Caller, live: LiveTurn) -> None:
+        """Ends a turn of this process whose events could not be stored, with the text that could. Of no effect when
+        somebody else has ended it."""
+        async with self._uow(caller) as uow:
+            await uow.sessions.lock(live.session_id)
+            turn = await uow.turns.lock(live.turn_id, self._live.holder)
+            if turn is not None:
+                await interrupt(uow, turn)
+
+    def _open(self, turn_id: UUID, caller: Caller, question: Question, *, owner: str, started: Frame) -> LiveTurn:
+        live = self._live.open(turn_id, question.session_id, caller, owner=owner)
+        live.last_seq = started.seq
+        live.publish([started])
+        return live
+
+    async def _insert(
+        self, uow: UnitOfWork, turn_id: UUID, message_id: UUID, question: Question, *, retry_of: UUID | None = None
+    ) -> Frame:
         created = await uow.turns.create(
             {
                 "id": turn_id,
@@ -104,13 +125,15 @@ class TurnService:
                 "client_message_id": question.client_message_id,
                 "user_message_id": message_id,
                 "request": _options(question),
+                "lease_token": self._live.holder,
+                "retry_of": retry_of,
             }
         )
         if not created:
             raise turn_in_progress()
         fields = {"reply_to": question.client_message_id, "user_message_id": str(message_id)}
-        started = make_event(turn_id, question.session_id, 1, "turn_started", fields)
-        await uow.turns.add_events(turn_id, [(1, "turn_started", started)])
+        started = make_frame(turn_id, question.session_id, 1, "turn_started", fields)
+        await uow.turn_events.add([started])
         return started
 
     async def get(self, caller: Caller, turn_id: UUID) -> Turn:
@@ -125,48 +148,71 @@ class TurnService:
             return await uow.turns.running(session_id)
 
     async def cancel(self, caller: Caller, turn_id: UUID) -> Turn:
-        """Asks the turn to stop; one that has ended stays as it is."""
+        """Asks the turn to stop, wherever it runs; one that has ended stays as it is."""
         async with self._uow(caller) as uow:
             turn = await uow.turns.get(turn_id)
             if turn is None:
                 raise turn_not_found()
             await uow.turns.request_cancel(turn_id)
+            await uow.turn_events.notify("cancel", [turn_id])
         live = self._live.get(turn_id)
         if live is not None:
             live.cancelled.set()
         return turn
 
-    async def follow(self, caller: Caller, turn_id: UUID, after: int = 0) -> AsyncIterator[Event]:
-        """Every event after `after`, then what comes, to the last. Also for turns of other processes."""
-        await self.get(caller, turn_id)
-        live = self._live.get(turn_id)
-        if live is not None:
-            async for event in live.follow(after):
-                yield event
-            return
-        while True:
-            async with self._uow(caller) as uow:
-                turn = await uow.turns.get(turn_id)
-                rows = await uow.turns.events(turn_id, after)
-            for row in rows:
-                after = row.seq
-                yield row.data
-            if turn is None or turn.status != "running":
-                return
-            await asyncio.sleep(FOLLOW_POLL_SECONDS)
+    def frames(self, caller: Caller, turn_id: UUID, after: int = 0) -> AsyncIterator[Frame]:
+        """Every event after `after`, then what comes, to the last; encoded. Also of turns of other processes.
 
-    async def interrupt_expired(self, system: Caller) -> int:
-        """Ends every tenant's turns whose process is gone; how many there were."""
-        async with self._uow(system) as uow:
-            tenants = await uow.turns.tenants_with_expired()
-        count = 0
-        for tenant_id in tenants:
-            async with self._uow(tenant_caller(tenant_id)) as uow:
-                dead = await uow.turns.expired()
-                for turn in dead:
-                    await interrupt(uow, turn)
-            count += len(dead)
-        return count
+        NotFound(turn_not_found) at the first one.
+        """
+        return self._following.frames(caller, turn_id, after)
+
+    async def follow(self, caller: Caller, turn_id: UUID, after: int = 0) -> AsyncIterator[Event]:
+        """The same, decoded."""
+        async for frame in self._following.frames(caller, turn_id, after):
+            yield frame.event
+
+
+def _ended_early(turn: Turn | None) -> Turn:
+    if turn is None:
+        raise turn_not_found()
+    if turn.status == "running":
+        raise turn_in_progress()
+    if turn.status not in RETRIED:
+        raise Conflict("turn_completed", "The turn has answered; ask a new question.")
+    return turn
+
+
+async def _add_question(uow: UnitOfWork, turn_id: UUID, message_id: UUID, question: Question) -> None:
+    message = {
+        "id": message_id,
+        "session_id": question.session_id,
+        "turn_id": turn_id,
+        "seq": await uow.sessions.take_seq(question.session_id),
+        "sender": "user",
+        "content": question.content,
+        "lang": question.lang or detect(question.content),
+        "status": "completed",
+    }
+    await uow.messages.add(message)
+
+
+async def _asked(uow: UnitOfWork, turn: Turn) -> Question:
+    """What the turn was asked, without the client's message id, which has begun its turn."""
+    message = await uow.messages.get(turn.user_message_id)
+    if message is None:
+        raise turn_not_found()
+    options = turn.request
+    ids = options.get("document_ids")
+    return Question(
+        session_id=turn.session_id,
+        content=message["content"],
+        lang=options.get("lang"),
+        use_rag=options.get("use_rag", True),
+        top_k=options.get("top_k"),
+        document_ids=[UUID(id_) for id_ in ids] if ids is not None else None,
+        final_type=options.get("final_type", "assistant_message"),
+    )
 
 
 def _options(question: Question) -> dict[str, Any]:
@@ -176,74 +222,4 @@ def _options(question: Question) -> dict[str, Any]:
         "lang": question.lang,
         "document_ids": [str(i) for i in question.document_ids] if question.document_ids is not None else None,
         "final_type": question.final_type,
-    }
-
-
-async def interrupt(uow: UnitOfWork, turn: Turn) -> None:
-    """Ends a turn with the text it had: the message, the final events and the turn's row in one transaction."""
-    events = await uow.turns.events(turn.id)
-    message_id = await _keep_partial(uow, turn, events)
-    ended = {"finish_reason": "error", "error_code": "interrupted", "assistant_message_id": message_id}
-    await uow.turns.finish(turn.id, ended | {"status": "interrupted"})
-    closing = [
-        (
-            "error",
-            error_fields("interrupted", "The answer was interrupted; ask again.", turn.client_message_id),
-        ),
-        ("done", done_fields("interrupted", "error", message_id)),
-    ]
-    last = events[-1].seq if events else 0
-    made = [(seq, type_, fields) for seq, (type_, fields) in enumerate(closing, start=last + 1)]
-    await uow.turns.add_events(
-        turn.id,
-        [(seq, type_, make_event(turn.id, turn.session_id, seq, type_, fields)) for seq, type_, fields in made],
-    )
-
-
-async def _keep_partial(uow: UnitOfWork, turn: Turn, events: list[TurnEvent]) -> UUID | None:
-    text = "".join(event.data["text"] for event in events if event.type == "delta")
-    if not text:
-        return None
-    docs: list[dict[str, Any]] = next((event.data["docs"] for event in events if event.type == "sources"), [])
-    message: dict[str, Any] = {
-        "id": new_id(),
-        "session_id": turn.session_id,
-        "turn_id": turn.id,
-        "seq": await uow.sessions.take_seq(turn.session_id),
-        "sender": "assistant",
-        "content": text,
-        "status": "interrupted",
-        "finish_reason": "error",
-    }
-    sources = [Source.model_validate(doc) for doc in docs]
-    await uow.messages.add(message, [source.model_dump() for source in sources])
-    await forget_deleted(uow, {source.document_id for source in sources if source.document_id})
-    kept: UUID = message["id"]
-    return kept
-
-
-def error_fields(code: str, message: str, reply_to: str | None, *, retryable: bool = True) -> dict[str, Any]:
-    return {
-        "code": code,
-        "message": message,
-        "retryable": retryable,
-        "retry_after_ms": None,
-        "reply_to": reply_to,
-    }
-
-
-def done_fields(
-    status: str,
-    finish_reason: str,
-    message_id: UUID | None,
-    *,
-    usage: dict[str, int] | None = None,
-    timing: dict[str, float] | None = None,
-) -> dict[str, Any]:
-    return {
-        "status": status,
-        "finish_reason": finish_reason,
-        "message_id": str(message_id) if message_id else None,
-        "usage": usage or {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
-        "timing": timing or {},
     }

@@ -49,6 +49,7 @@ class Worker:
             for _ in range(SHORT_SLOTS):
                 group.create_task(self._loop(long=False))
             group.create_task(self._sweep())
+            group.create_task(self._runtime.turn_housekeeping.run())
 
     async def _loop(self, *, long: bool) -> None:
         """The top of one slot's task: it outlives whatever goes wrong with a job or with the database."""
@@ -134,7 +135,7 @@ class Worker:
                     await task.give_up(uow, job, code)
 
     async def _sweep(self) -> None:
-        """Ends what dead processes left: jobs without attempts, turns without a process. Removes jobs long done."""
+        """Ends jobs that a dead process left without attempts. Removes jobs long done."""
         while True:
             try:
                 await self._sweep_once()
@@ -155,9 +156,6 @@ class Worker:
                     await task_of(job).give_up(uow, job, WORKER_DIED)
         async with self._runtime.uow(self._system) as uow:
             await uow.jobs.purge(days=DONE_KEPT_DAYS, limit=PURGED_AT_ONCE)
-        interrupted = await self._runtime.turns.interrupt_expired(self._system)
-        if interrupted:
-            log.warning("turns.interrupted", count=interrupted)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.core.ids import new_id
 from app.services.citing import Citing
+from app.services.event_log import EventLog
 from app.services.turn_writer import Draft, TurnWriter
 from app.services.turns import Question
 from tests.api.test_hostile_tools import check_problem
@@ -64,7 +65,9 @@ async def made_turn(tenant: Tenant, trace: dict[str, Any], *, session: str = "",
     question = Question(UUID(session or await tenant.session()), QUESTION, **fields)
     turn_id, live = await tenant.runtime.turns.begin(tenant.caller, question)
     assert live is not None
-    writer = TurnWriter(tenant.runtime.uow, tenant.caller, live, question, Citing())
+    writer = TurnWriter(
+        tenant.runtime.uow, tenant.caller, live, question, Citing(), EventLog(tenant.runtime.uow, live.holder)
+    )
     await writer.finish(Draft(lang="en", model="a-model", trace=trace), "completed", None)
     return turn_id
 

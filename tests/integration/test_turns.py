@@ -7,11 +7,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.core.caller import tenant_caller
 from app.core.errors import Conflict, NotFound, RagchatError, Unavailable
-from app.core.ids import new_id
 from app.services.chat import ChatService
 from app.services.live_turns import Event, LiveTurns
+from app.services.turn_keeping import TurnHousekeeping
 from app.services.turns import Question, TurnService
 from tests.conftest import MakeTenant, Tenant
 from tests.fakes import ScriptedModel
@@ -24,6 +23,7 @@ class Process:
         runtime, live = tenant.runtime, LiveTurns()
         self.tenant, self.live = tenant, live
         self.turns = TurnService(runtime.uow, live)
+        self.housekeeping = TurnHousekeeping(runtime.uow, events_hours=24)
         self.chat = ChatService(runtime.uow, self.turns, live, runtime.retrieval, model, top_k=3, max_chars=8000)
 
     async def ask(self, session: str, content: str = "tell me", **options: Any) -> UUID:
@@ -122,8 +122,7 @@ async def test_a_dead_process_leaves_an_interrupted_turn(tenant: Tenant) -> None
         expire = text("UPDATE turns SET lease_until = now() - interval '1 second' WHERE id = :id")
         await connection.execute(expire, {"id": turn_id})
     other = Process(tenant, ScriptedModel(1, 0))
-    somebody_else = tenant_caller(new_id())  # a worker looks after every tenant
-    await other.turns.interrupt_expired(somebody_else)
+    await other.housekeeping.interrupt_expired()
     events = await other.follow(turn_id)
     assert [event["type"] for event in events[-2:]] == ["error", "done"]
     assert [event["seq"] for event in events] == [*range(1, len(events) + 1)]
@@ -183,11 +182,10 @@ async def test_a_session_deleted_under_its_turn(tenant: Tenant) -> None:
     process = Process(tenant, ScriptedModel(1000, 0.01))
     session = await tenant.session()
     turn_id = await process.ask(session)
-    live = process.live.all()[0]
     await process.until_delta(turn_id)
     await tenant.http.delete(f"/api/v1/sessions/{session}")
     async with asyncio.timeout(5):
-        told = [event async for event in live.follow()]
+        told = [event async for event in process.turns.follow(tenant.caller, turn_id)]
         await asyncio.gather(*process.chat._tasks)
     assert [(event["type"], event.get("code")) for event in told[-2:]] == [
         ("error", "session_not_found"),

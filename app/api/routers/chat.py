@@ -72,7 +72,7 @@ async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnsw
 async def stream(runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, body: ChatRequest) -> EventStream:
     question = _question(parse_id(session_id, session_not_found()), body)
     turn_id = await runtime.chat.ask(caller, question)
-    return EventStream(runtime.turns.follow(caller, turn_id))
+    return EventStream(runtime.turns.frames(caller, turn_id))
 
 
 @router.get("/turns/{turn_id}", operation_id="turns_get", summary="A running or finished turn")
@@ -93,7 +93,7 @@ async def events(
 ) -> EventStream:
     id_ = parse_id(turn_id, turn_not_found())
     await runtime.turns.get(caller, id_)
-    return EventStream(runtime.turns.follow(caller, id_, _after(after, last_event_id, id_)))
+    return EventStream(runtime.turns.frames(caller, id_, _after(after, last_event_id, id_)))
 
 
 def _after(after: int, last_event_id: str | None, turn_id: UUID) -> int:
@@ -108,6 +108,18 @@ def _after(after: int, last_event_id: str | None, turn_id: UUID) -> int:
 @router.post("/turns/{turn_id}/cancel", operation_id="turns_cancel", summary="Stop a running turn")
 async def cancel(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath) -> TurnOut:
     return TurnOut.model_validate(await runtime.turns.cancel(caller, parse_id(turn_id, turn_not_found())))
+
+
+@router.post(
+    "/turns/{turn_id}/retry", operation_id="turns_retry", status_code=202,
+    summary="Ask the question of an interrupted, failed or cancelled turn again",
+    responses={200: {"description": "It was asked again before; that turn runs or has answered.", "model": TurnOut}},
+)  # fmt: skip
+async def retry(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath, response: Response) -> TurnOut:
+    retried = await runtime.chat.retry(caller, parse_id(turn_id, turn_not_found()))
+    response.headers["Location"] = f"/api/v1/turns/{retried.turn_id}"
+    response.status_code = 202 if retried.live is not None else 200
+    return TurnOut.model_validate(await runtime.turns.get(caller, retried.turn_id))
 
 
 @router.get("/turns/{turn_id}/trace", operation_id="turns_trace", summary="Why this answer")

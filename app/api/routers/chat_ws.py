@@ -26,6 +26,7 @@ from app.schemas.events import (
     Hello,
     Ping,
     Resume,
+    Retry,
     SessionStart,
     UserMessage,
 )
@@ -35,7 +36,7 @@ from app.services.turns import Question, error_fields
 router = APIRouter()
 MAX_FRAME_BYTES = 128 * 1024
 RETRYABLE = {Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.CONFLICT, Kind.INTERNAL}
-CAPABILITIES = ["chat", "sources", "citations", "cancel", "resume"]
+CAPABILITIES = ["chat", "sources", "citations", "cancel", "retry", "resume"]
 
 
 @router.websocket("/chat/{session_id}")
@@ -160,9 +161,12 @@ class Handler:
                 await self._ask(event)
             case Cancel():
                 await self._runtime.turns.cancel(self._caller, event.turn_id)
+            case Retry():
+                retried = await self._runtime.chat.retry(self._caller, event.turn_id)
+                self._socket.follow(self._runtime.turns.frames(self._caller, retried.turn_id))
             case Resume():
                 await self._runtime.turns.get(self._caller, event.turn_id)
-                self._socket.follow(self._runtime.turns.follow(self._caller, event.turn_id, event.after))
+                self._socket.follow(self._runtime.turns.frames(self._caller, event.turn_id, event.after))
 
     async def _ask(self, event: UserMessage) -> None:
         self._rate_limit.hit(self._caller)
@@ -177,4 +181,4 @@ class Handler:
             final_type="assistant_message" if event.type == "user_message" else "chat_response",
         )
         turn_id = await self._runtime.chat.ask(self._caller, question)
-        self._socket.follow(self._runtime.turns.follow(self._caller, turn_id))
+        self._socket.follow(self._runtime.turns.frames(self._caller, turn_id))

@@ -1,0 +1,220 @@
+"""Events of all turns of this process, committed in groups before anybody sees them.
+
+Each tenant has a lane of its own, which writes one transaction after the other; what arrives meanwhile is collected for
+the next. A turn's first words, and whatever is no delta, are stored at once. Other text waits for the next beat: about
+twenty a second when there is little to do, fewer when the database takes its time. So the load decides how long a
+delta is.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+from app.core.caller import tenant_caller
+from app.core.errors import RagchatError, StorageFull, Unavailable
+from app.core.logging import get_logger
+from app.db.uow import UowFactory
+from app.services.live_turns import Frame, LiveTurn
+from app.services.pacing import Outgoing
+
+BEAT_SECONDS = 0.05
+SHARE = 3
+"""A beat is at least so many times as long as the last flush took."""
+WRITERS = 4
+"""Transactions at a time, of all lanes together: the pool's other connections are for requests."""
+PATIENCE_SECONDS = 10.0
+"""A database that is gone for longer ends the turn. Shorter than a lease, which nobody could renew meanwhile."""
+PAUSE_SECONDS = 0.2
+AT_ONCE = 50
+"""Turns whose followers are woken before anybody else gets the processor."""
+log = get_logger(__name__)
+
+
+def turn_lost() -> RagchatError:
+    return RagchatError("turn_lost", "Another process has ended this turn.")
+
+
+class _Pending:
+    """What one turn has still to store."""
+
+    def __init__(self, turn: LiveTurn) -> None:
+        self.turn = turn
+        self.text = Outgoing()
+        self.frames: list[Frame] = []
+        self.has_spoken = False
+        self.idle = asyncio.Event()
+
+    def pour(self, *, all_of_it: bool = False) -> None:
+        """The text so far becomes a delta."""
+        text = self.text.take(all_of_it=all_of_it)
+        if text:
+            self.frames.append(self.turn.number_delta(text))
+
+    def take(self) -> list[Frame]:
+        self.pour()
+        taken, self.frames = self.frames, []
+        return taken
+
+
+_Batch = dict[_Pending, list[Frame]]
+
+
+class EventLog:
+    def __init__(self, uow: UowFactory, holder: UUID) -> None:
+        self._uow = uow
+        self._holder = holder
+        self._pending: dict[UUID, _Pending] = {}
+        self._lanes: dict[UUID, _Lane] = {}
+        self._writers = asyncio.Semaphore(WRITERS)
+
+    def add(self, turn: LiveTurn, *items: tuple[str, dict[str, Any]]) -> None:
+        """(type, fields) in order, behind what was said before."""
+        pending = self._of(turn)
+        pending.pour(all_of_it=True)
+        pending.frames += turn.number(items)
+        self._lane(turn.tenant_id).put(pending, at_once=True)
+
+    def say(self, turn: LiveTurn, text: str) -> None:
+        """Becomes a delta, mostly with what is said next."""
+        pending = self._of(turn)
+        pending.text.add(text)
+        at_once, pending.has_spoken = not pending.has_spoken, True
+        self._lane(turn.tenant_id).put(pending, at_once=at_once)
+
+    async def flush(self, turn: LiveTurn) -> None:
+        """Until everything is stored and told. Raises why it cannot be: turn_lost, or what the database says."""
+        pending = self._of(turn)
+        pending.pour(all_of_it=True)
+        self._lane(turn.tenant_id).put(pending, at_once=True)
+        await pending.idle.wait()
+        if turn.failure is not None:
+            raise turn.failure
+
+    def close(self, turn: LiveTurn) -> None:
+        """Nothing more will come of this turn."""
+        self._pending.pop(turn.turn_id, None)
+
+    def _of(self, turn: LiveTurn) -> _Pending:
+        found = self._pending.get(turn.turn_id)
+        if found is None:
+            found = self._pending[turn.turn_id] = _Pending(turn)
+        return found
+
+    def _lane(self, tenant_id: UUID) -> "_Lane":
+        lane = self._lanes.get(tenant_id)
+        if lane is None:
+            lane = _Lane(lambda batch: self._append(tenant_id, batch), lambda: self._lanes.pop(tenant_id))
+            self._lanes[tenant_id] = lane
+        return lane
+
+    async def _append(self, tenant_id: UUID, batch: _Batch) -> set[UUID]:
+        """The turns whose frames are stored now."""
+        watched = [pending.turn.turn_id for pending in batch if pending.turn.watched]
+        rows = [frame for frames in batch.values() for frame in frames]
+        async with self._writers, self._uow(tenant_caller(tenant_id)) as uow:
+            held = await uow.turn_events.append(self._holder, rows)
+            await uow.turn_events.notify("events", watched)
+        return held
+
+
+class _Lane:
+    """One tenant's queue. Ends when it is empty and the next beat has come."""
+
+    def __init__(self, append: Callable[[_Batch], Awaitable[set[UUID]]], ended: Callable[[], object]) -> None:
+        self._append = append
+        self._ended = ended
+        self._at_once: dict[_Pending, None] = {}
+        self._spoken: dict[_Pending, None] = {}
+        self._wake = asyncio.Event()
+        self._beat_at = 0.0
+        self._task = asyncio.create_task(self._run())
+
+    def put(self, pending: _Pending, *, at_once: bool) -> None:
+        pending.idle.clear()
+        if at_once:
+            self._at_once[pending] = None
+            self._wake.set()
+        else:
+            self._spoken[pending] = None
+
+    async def _run(self) -> None:
+        """The top of the lane's task."""
+        try:
+            await self._work()
+        except Exception:
+            log.exception("events.fault")
+            for pending in self._at_once | self._spoken:
+                pending.turn.fail(RagchatError())
+                pending.idle.set()
+        finally:
+            self._ended()  # in the same step as the last look: nothing can be put between
+
+    async def _work(self) -> None:
+        while self._at_once or self._spoken or time.monotonic() < self._beat_at:
+            self._wake.clear()
+            now = time.monotonic()
+            if self._at_once or (self._spoken and now >= self._beat_at):
+                await self._flush(now)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._beat_at - now):
+                        await self._wake.wait()
+
+    async def _flush(self, now: float) -> None:
+        chosen, self._at_once = self._at_once, {}
+        on_beat = now >= self._beat_at
+        if on_beat:
+            chosen |= self._spoken
+            self._spoken = {}
+        batch = {pending: pending.take() for pending in chosen}
+        await self._store({pending: frames for pending, frames in batch.items() if frames and not pending.turn.failure})
+        if on_beat:
+            self._beat_at = now + max(BEAT_SECONDS, SHARE * (time.monotonic() - now))
+        for pending in batch:
+            if pending not in self._at_once and pending not in self._spoken:
+                pending.idle.set()
+
+    async def _store(self, batch: _Batch) -> None:
+        """Then tells the followers. What one turn's events are to blame for is no other's fault."""
+        if not batch:
+            return
+        try:
+            held = await self._append_patiently(batch)
+        except (Unavailable, StorageFull) as exc:
+            log.error("events.not_stored", turns=len(batch), code=exc.code)
+            for pending in batch:
+                pending.turn.fail(exc)
+        except Exception:
+            if len(batch) > 1:
+                for pending, frames in batch.items():
+                    await self._store({pending: frames})
+                return
+            for pending in batch:
+                log.exception("events.refused", turn_id=str(pending.turn.turn_id))
+                pending.turn.fail(RagchatError())
+        else:
+            await self._publish(batch, held)
+
+    async def _append_patiently(self, batch: _Batch) -> set[UUID]:
+        """Tries again while the database is away for a moment."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._append(batch)
+            except Unavailable as exc:
+                if time.monotonic() >= deadline:
+                    raise
+                log.warning("events.waiting", turns=len(batch), code=exc.code)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _publish(self, batch: _Batch, held: set[UUID]) -> None:
+        for count, (pending, frames) in enumerate(batch.items(), start=1):
+            if pending.turn.turn_id in held:
+                pending.turn.publish(frames)
+            else:
+                pending.turn.fail(turn_lost())
+            if count % AT_ONCE == 0:
+                await asyncio.sleep(0)

@@ -1,0 +1,92 @@
+"""The end of a turn whose process cannot end it: it is gone, or could not store what it had to say."""
+
+from typing import Any
+from uuid import UUID
+
+from app.core.ids import new_id
+from app.db.uow import UnitOfWork
+from app.models import Turn, TurnEvent
+from app.schemas.search import Source
+from app.services.forgetting import forget_deleted
+from app.services.live_turns import make_frame
+
+
+async def end_dead(uow: UnitOfWork, session_id: UUID) -> int:
+    """Ends what a dead process left running in the session, which must be locked; how many turns that were."""
+    dead = await uow.turns.expired(session_id)
+    for turn in dead:
+        await interrupt(uow, turn)
+    return len(dead)
+
+
+async def interrupt(uow: UnitOfWork, turn: Turn) -> None:
+    """With the text it had: the message, the final events and the turn's row in one transaction, which must have locked
+    session and turn."""
+    events = await uow.turn_events.decoded(turn.id)
+    message_id = await _keep_partial(uow, turn, events)
+    ended = {"finish_reason": "error", "error_code": "interrupted", "assistant_message_id": message_id}
+    await uow.turns.finish(turn.id, ended | {"status": "interrupted"})
+    closing = [
+        ("error", interrupted_fields(turn.client_message_id)),
+        ("done", done_fields("interrupted", "error", message_id)),
+    ]
+    last = events[-1].seq if events else 0
+    frames = [
+        make_frame(turn.id, turn.session_id, seq, type_, fields)
+        for seq, (type_, fields) in enumerate(closing, start=last + 1)
+    ]
+    await uow.turn_events.add(frames)
+    await uow.turn_events.notify("events", [turn.id])
+
+
+async def _keep_partial(uow: UnitOfWork, turn: Turn, events: list[TurnEvent]) -> UUID | None:
+    text = "".join(event.data["text"] for event in events if event.type == "delta")
+    if not text:
+        return None
+    docs: list[dict[str, Any]] = next((event.data["docs"] for event in events if event.type == "sources"), [])
+    message: dict[str, Any] = {
+        "id": new_id(),
+        "session_id": turn.session_id,
+        "turn_id": turn.id,
+        "seq": await uow.sessions.take_seq(turn.session_id),
+        "sender": "assistant",
+        "content": text,
+        "status": "interrupted",
+        "finish_reason": "error",
+    }
+    sources = [Source.model_validate(doc) for doc in docs]
+    await uow.messages.add(message, [source.model_dump() for source in sources])
+    await forget_deleted(uow, {source.document_id for source in sources if source.document_id})
+    kept: UUID = message["id"]
+    return kept
+
+
+def error_fields(code: str, message: str, reply_to: str | None, *, retryable: bool = True) -> dict[str, Any]:
+    return {
+        "code": code,
+        "message": message,
+        "retryable": retryable,
+        "retry_after_ms": None,
+        "reply_to": reply_to,
+    }
+
+
+def interrupted_fields(reply_to: str | None) -> dict[str, Any]:
+    return error_fields("interrupted", "The answer was interrupted; ask again.", reply_to)
+
+
+def done_fields(
+    status: str,
+    finish_reason: str,
+    message_id: UUID | None,
+    *,
+    usage: dict[str, int] | None = None,
+    timing: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    return {
+        "status": status,
+        "finish_reason": finish_reason,
+        "message_id": str(message_id) if message_id else None,
+        "usage": usage or {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+        "timing": timing or {},
+    }
