@@ -19,6 +19,7 @@ class LiveTurn:
         self.turn_id = turn_id
         self.session_id = session_id
         self.cancelled = asyncio.Event()
+        self.interrupted = False
         self._events: list[Event] = []
         self._more = asyncio.Event()
         self._ended = False
@@ -30,6 +31,12 @@ class LiveTurn:
     def publish(self, events: list[Event]) -> None:
         self._events.extend(events)
         self._wake()
+
+    def interrupt(self) -> None:
+        """Its process is about to stop: it ends as `cancelled` ends it, by another name."""
+        if not self.cancelled.is_set():
+            self.interrupted = True
+            self.cancelled.set()
 
     def end(self) -> None:
         """Nothing more will come, be it that the last events could not be stored."""

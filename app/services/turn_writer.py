@@ -20,7 +20,7 @@ from app.services.sessions import session_not_found
 from app.services.turns import Question, done_fields, error_fields, make_event
 
 log = get_logger(__name__)
-Ending = Literal["completed", "cancelled", "failed"]
+Ending = Literal["completed", "cancelled", "failed", "interrupted"]
 
 
 @dataclass

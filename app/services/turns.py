@@ -18,6 +18,7 @@ from app.services.forgetting import forget_deleted
 from app.services.live_turns import Event, LiveTurn, LiveTurns
 from app.services.sessions import session_not_found
 
+INTERRUPTED = "The answer was interrupted; ask again."
 FOLLOW_POLL_SECONDS = 0.25
 """For a turn that runs in another process."""
 
@@ -188,7 +189,7 @@ async def interrupt(uow: UnitOfWork, turn: Turn) -> None:
     closing = [
         (
             "error",
-            error_fields("interrupted", "The answer was interrupted; ask again.", turn.client_message_id),
+            error_fields("interrupted", INTERRUPTED, turn.client_message_id),
         ),
         ("done", done_fields("interrupted", "error", message_id)),
     ]
