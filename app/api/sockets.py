@@ -140,6 +140,7 @@ class Socket:
                 raise Closing(UNSUPPORTED, "text frames only")
             if within:
                 yield text
+                await asyncio.sleep(0)  # many frames may be here already, and the writer must have its turn
 
     def _within_limits(self) -> bool:
         count = self._frames.count()

@@ -18,8 +18,8 @@ SEND_BUFFER_BYTES = 256 * 1024
 MOST_FRAGMENTS = 1024
 CONTROL_FRAMES_A_MINUTE = 600
 MINUTE = 60.0
-GOODBYE_SECONDS = 5.0
-"""From the close frame to the end of the connection, when the client does not answer it."""
+GOODBYE_SECONDS = 30.0
+"""From the close frame to the end of the connection: a client that did not read may still find out why."""
 SHUTDOWN_SECONDS = 1.0
 POLICY, TOO_BIG, TOO_SLOW = 1008, 1009, 1013
 

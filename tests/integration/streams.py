@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -51,7 +52,7 @@ class Client:
                 for event in self.events[after:]:
                     if event["type"] == type_ and all(event.get(name) == value for name, value in fields.items()):
                         return event
-                assert self.closed is None, f"closed with {self.closed} before {type_}: {self.events[-3:]}"
+                assert self.closed is None, f"closed with {self.closed} before {type_}"
                 self._more.clear()
                 await self._more.wait()
 
@@ -59,6 +60,24 @@ class Client:
         async with asyncio.timeout(seconds):
             await self._reading
         return self.closed
+
+    async def more(self, than: int) -> None:
+        """Until more than so many events have come."""
+        async with asyncio.timeout(10):
+            while len(self.events) <= than and self.closed is None:
+                self._more.clear()
+                await self._more.wait()
+
+    async def pong(self, seconds: float) -> None:
+        """The protocol's own ping is answered."""
+        async with asyncio.timeout(seconds):
+            await (await self._connection.ping())
+
+    def reset(self) -> None:
+        """As a cable that is pulled out, or a process that is killed."""
+        plain = self._connection.transport.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._connection.transport.abort()
 
     def text(self) -> str:
         return "".join(event["text"] for event in self.events if event["type"] == "delta")
@@ -73,7 +92,7 @@ class Client:
 
 async def connect(here: Place, session: str) -> Client:
     url = f"ws://127.0.0.1:{here.port}/chat/{session}"
-    client = Client(await websockets.connect(url, additional_headers={"X-API-Key": here.key}))
+    client = Client(await websockets.connect(url, additional_headers={"X-API-Key": here.key}, max_size=None))
     await client.until("ready")
     return client
 
@@ -91,11 +110,3 @@ async def connected(here: Place, count: int = 1, user: str = "ravi") -> AsyncIte
     finally:
         for _, client in clients:
             await client.close()
-
-
-def small_window() -> socket.socket:
-    """A socket that takes little without being read."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.setblocking(False)
-    return made
