@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
+from app.api.connections import Connections
 from app.api.docs_page import mount_docs
 from app.api.errors import add_error_handlers
 from app.api.middleware import RequestContext
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Fas
         max_body_size=settings.max_upload_bytes + FORM_ROOM_BYTES,
     )
     app.state.rate_limit = RateLimit(settings.requests_per_minute)
+    app.state.connections = Connections(settings)
     for router in ROUTERS:
         app.include_router(router)
     # The routers have taken the limit over; the application's own would answer in plain text, outside of middleware.

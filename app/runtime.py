@@ -36,6 +36,7 @@ from app.services.chat import ChatService
 from app.services.citing import Citing
 from app.services.document_events import DocumentEvents
 from app.services.documents import DocumentService
+from app.services.draining import Draining
 from app.services.embedders import Embedders
 from app.services.explanation import ExplanationService
 from app.services.feedback import FeedbackService
@@ -88,6 +89,7 @@ class Runtime:
     explanation: ExplanationService
     webhooks: WebhookService
     health: HealthService
+    draining: Draining
 
 
 @contextlib.asynccontextmanager
@@ -128,7 +130,7 @@ async def open_runtime(
         runtime = _assemble(settings, engine, uow, storage, retrieval, spaces)
         await runtime.auth.register_settings_key(settings_key(settings))
         stack.push_async_callback(runtime.turn_signals.close)
-        stack.push_async_callback(runtime.chat.close, TURN_WAIT_SECONDS)
+        stack.push_async_callback(runtime.chat.drain, TURN_WAIT_SECONDS)
         stack.push_async_callback(runtime.document_events.close)
         await stack.enter_async_context(in_background(_follow_switches(engine, spaces)))
         yield runtime
@@ -181,7 +183,7 @@ def _assemble(
     settings: Settings, engine: AsyncEngine, uow: UowFactory, storage: Storage, retrieval: RetrievalService,
     spaces: SpaceService,
 ) -> Runtime:  # fmt: skip
-    live = LiveTurns()
+    live, draining = LiveTurns(), Draining()
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
     turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
@@ -214,10 +216,12 @@ def _assemble(
             top_k=settings.top_k,
             max_chars=settings.max_message_chars,
             citing=Citing(spaces),
+            draining=draining,
         ),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
         webhooks=_webhooks(uow, settings),
-        health=HealthService(engine, storage, degraded=spaces.degraded),
+        health=HealthService(engine, storage, degraded=spaces.degraded, draining=draining),
+        draining=draining,
     )
 
 

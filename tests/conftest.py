@@ -23,6 +23,7 @@ from sqlalchemy import URL
 
 from app.api.http_protocol import BoundedHttp
 from app.api.routers.chat_ws import MAX_FRAME_BYTES
+from app.api.ws_protocol import BoundedWebSocket
 from app.core.caller import Caller, tenant_caller
 from app.core.ids import new_id
 from app.core.security import key_digest, new_key
@@ -97,7 +98,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, Runtime]]:
     app = create_app(settings)
     config = uvicorn.Config(
         app, port=0, log_config=None, access_log=False, ws_max_size=MAX_FRAME_BYTES, ws_per_message_deflate=False,
-        timeout_graceful_shutdown=2, http=BoundedHttp,
+        timeout_graceful_shutdown=2, http=BoundedHttp, ws=BoundedWebSocket,
     )  # fmt: skip
     server = _Server(config)
     task = asyncio.create_task(server.serve())

@@ -11,6 +11,10 @@ from app.core.background import cancel
 from app.services.live_turns import Frame
 
 PING_SECONDS = 15.0
+LIFE_SECONDS = 600.0
+"""A stream ends then without a last event; clients connect again, behind the last one they saw."""
+FLUSH_SECONDS = 1.0
+"""For the last events of turns that have just ended because the service stops."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
@@ -30,7 +34,10 @@ def turn_frame(event: Frame) -> bytes:
 
 
 class EventStream(Response):
-    """The source is read on when the client has left only as far as it likes: a turn does not depend on it."""
+    """The source is read on when the client has left only as far as it likes: a turn does not depend on it.
+
+    It ends properly with its source, after its life, or when the service stops.
+    """
 
     def __init__(self, source: AsyncIterator[Any], encode: Callable[[Any], bytes] = turn_frame) -> None:
         super().__init__(b"", headers=HEADERS)
@@ -38,16 +45,23 @@ class EventStream(Response):
         self._source = source
         self._encode = encode
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.ensure_future(self._send_all(send))
         leaving = asyncio.ensure_future(_until_disconnect(receive))
+        stopping = asyncio.ensure_future(scope["app"].state.runtime.draining.ended.wait())
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            parts = {sending, leaving, stopping}
+            await asyncio.wait(parts, timeout=LIFE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                await asyncio.wait({sending, leaving}, timeout=FLUSH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            left = leaving.done()
             if sending.done():
                 sending.result()
         finally:
-            await cancel(sending, leaving)
+            await cancel(sending, leaving, stopping)
+        if not left:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_all(self, send: Send) -> None:
         pending: asyncio.Future[Any] | None = None
@@ -69,7 +83,6 @@ class EventStream(Response):
                 await asyncio.wait({pending})
             if isinstance(self._source, AsyncGenerator):
                 await self._source.aclose()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _write(send: Send, data: bytes) -> None:

@@ -2,21 +2,26 @@
 
 import asyncio
 import contextlib
+import math
 import signal
 import socket
+import time
 from collections.abc import Iterator
 
 import typer
 import uvicorn
 
+from app.api.connections import begin_draining, drain
 from app.api.http_protocol import BoundedHttp
 from app.api.routers.chat_ws import MAX_FRAME_BYTES
+from app.api.ws_protocol import BoundedWebSocket
 from app.core.security import development_key
 from app.core.settings import Settings
 from app.main import create_app
 
 KEEP_ALIVE_SECONDS = 30
-SHUTDOWN_SECONDS = 20
+LAST_SECONDS = 1.0
+"""For requests in flight when the time for draining is over."""
 
 
 class Server(uvicorn.Server):
@@ -29,19 +34,21 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._app = create_app(settings, migrate=migrate)
         self._lines: list[str] = []
+        self._hurry = asyncio.Event()
+        self._stop_by = 0.0
         self.stopping = False
         super().__init__(
             uvicorn.Config(
                 self._app,
                 lifespan="off",
                 http=BoundedHttp,
+                ws=BoundedWebSocket,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 ws_max_size=MAX_FRAME_BYTES,
                 ws_per_message_deflate=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )
 
@@ -56,12 +63,24 @@ class Server(uvicorn.Server):
 
     def _on_signal(self, task: asyncio.Task[None] | None) -> None:
         """The first asks for a gentle end, the second does not wait for clients."""
-        if self.started:
-            self.force_exit = self.should_exit
-            self.should_exit = True
+        if self.started and self.should_exit:
+            self.force_exit = True
+            self._hurry.set()
+        elif self.started:
+            self._begin_to_stop()
         elif task is not None and not self.stopping:  # once: a second one would break off the stopping of the database
             task.cancel()
         self.stopping = True
+
+    def _begin_to_stop(self) -> None:
+        """Before uvicorn looks: it would close WebSockets at once."""
+        self.should_exit = True
+        self._stop_by = time.monotonic() + self._settings.drain_seconds
+        begin_draining(self._app)
+        running = self._app.state.runtime.chat.running
+        if running:
+            said = f"answers on their way: {running}; waiting up to {self._settings.drain_seconds:g} seconds for them"
+            typer.echo(f"{said} (another Ctrl-C ends them)", err=True)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -72,8 +91,10 @@ class Server(uvicorn.Server):
         typer.echo("\n".join(self._lines))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Streams of documents end now: nobody should have to wait until their clients leave."""
-        self._app.state.runtime.document_events.end()
+        """uvicorn calls it when its main loop ends; the server still listens, and tells whoever comes that it stops."""
+        await drain(self._app, self._stop_by - time.monotonic(), self._hurry)
+        left = max(LAST_SECONDS, self._stop_by - time.monotonic())
+        self.config.timeout_graceful_shutdown = math.ceil(left)
         await super().shutdown(sockets)
 
 

@@ -70,6 +70,22 @@ class Settings(BaseSettings):
         description="Comma-separated origins whose pages may open a WebSocket, e.g. `https://shop.example`. "
         "The service's own origin always may.",
     )
+    ws_max_sockets: int = Field(2000, ge=1, description="WebSockets open at the same time in one process.")
+    ws_max_per_user: int | None = Field(
+        None,
+        ge=0,
+        description="WebSockets open at the same time for one user, as `user_id` of the session names them; "
+        "0 switches the limit off. Unset: 10 in production, off in development.",
+    )
+    ws_idle_seconds: float = Field(
+        600, gt=0, description="A WebSocket without a frame of the client and without a turn is closed after so long."
+    )
+    ws_lifetime_seconds: float = Field(
+        43_200, gt=0, description="A WebSocket is closed after so long; clients connect again."
+    )
+    drain_seconds: float = Field(
+        25, ge=0, le=3600, description="How long running answers may take to finish when the service is told to stop."
+    )
     worker_in_process: bool = Field(True, description="Run the indexing worker inside the API process.")
     worker_concurrency: int = Field(2, ge=1, le=16, description="Documents indexed at the same time by one worker.")
     database_pool_size: int = Field(10, ge=2, le=100, description="Connections kept open to the database.")
@@ -143,6 +159,13 @@ class Settings(BaseSettings):
         if self.rate_limit_per_minute is not None:
             return self.rate_limit_per_minute
         return 60 if self.app_env == "production" else 0
+
+    @property
+    def sockets_per_user(self) -> int:
+        """0 stands for no limit."""
+        if self.ws_max_per_user is not None:
+            return self.ws_max_per_user
+        return 10 if self.app_env == "production" else 0
 
     @property
     def max_upload_bytes(self) -> int:

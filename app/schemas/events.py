@@ -99,6 +99,7 @@ class SystemEvent(ServerEvent):
     type: Literal["welcome", "system"]
     content: str
     code: str
+    retry_after_ms: int | None = None
 
 
 class SessionStarted(ServerEvent):

@@ -22,6 +22,6 @@ class Live(Response):
 
 
 class Ready(Response):
-    status: Literal["ready", "not_ready"]
+    status: Literal["ready", "not_ready", "draining"]
     checks: dict[str, str]
     degraded: list[str]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+from app.core.background import cancel
 from app.core.caller import Caller
 from app.core.errors import Invalid, NotFound, RagchatError
 from app.core.logging import get_logger
@@ -20,6 +21,7 @@ from app.schemas.common import is_blank
 from app.schemas.search import SearchFilters
 from app.services.citing import Citing
 from app.services.event_log import EventLog
+from app.services.draining import Draining
 from app.services.live_turns import LiveTurn, LiveTurns
 from app.services.pacing import Cancelled, pump
 from app.services.retrieval import RetrievalService, require_known, said_before
@@ -28,6 +30,8 @@ from app.services.turn_writer import Draft, Ending, TurnWriter
 from app.services.turns import Question, Retried, TurnService, error_fields, interrupted_fields
 
 log = get_logger(__name__)
+INTERRUPT_SECONDS = 2.0
+"""For storing what turns had said when the service stops."""
 
 
 class ChatService:
@@ -42,6 +46,7 @@ class ChatService:
         top_k: int,
         max_chars: int,
         citing: Citing | None = None,
+        draining: Draining | None = None,
     ) -> None:
         self._uow = uow
         self._turns = turns
@@ -51,6 +56,7 @@ class ChatService:
         self._top_k = top_k
         self._max_chars = max_chars
         self._citing = citing or Citing()
+        self._draining = draining or Draining()
         self._log = EventLog(uow, live.holder)
         self._leases = LeaseKeeper(uow, live)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,8 +64,10 @@ class ChatService:
     async def ask(self, caller: Caller, question: Question) -> UUID:
         """Begins the turn, or finds the one that the same client message began. Follow it with `turns.follow`.
 
-        Invalid(empty_content | too_long | unsupported_language), NotFound, Conflict(turn_in_progress).
+        Invalid(empty_content | too_long | unsupported_language), NotFound, Conflict(turn_in_progress),
+        Unavailable(server_draining).
         """
+        self._draining.refuse_new()
         await self._check(caller, question)
         turn_id, live = await self._turns.begin(caller, question)
         if live is not None:
@@ -102,9 +110,10 @@ class ChatService:
         try:
             await self._answer(caller, live, question, writer, draft)
         except Cancelled:
-            ending, draft.finish_reason = "cancelled", "cancelled"
             if live.interrupted:
                 ending, error = "interrupted", interrupted_fields(question.client_message_id)
+            else:
+                ending, draft.finish_reason = "cancelled", "cancelled"
         except RagchatError as exc:
             ending, error = "failed", error_fields(exc.code, exc.detail, question.client_message_id)
         except Exception:
@@ -177,14 +186,29 @@ class ChatService:
             Generation(draft.asked or question.content, draft.passages, draft.lang, answerable=draft.answerable)
         )
 
-    async def close(self, seconds: float) -> None:
-        """Lets running turns finish for so long, then stops them; their text is kept."""
+    @property
+    def running(self) -> int:
+        return len(self._tasks)
+
+    async def drain(self, seconds: float, hurry: asyncio.Event | None = None) -> int:
+        """Lets running turns finish for so long, or until `hurry` is set; the others are ended as interrupted, with
+        the text they had. How many those were."""
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=seconds)
-            for live in self._live.all():
-                live.interrupt()
-            if late:
-                await asyncio.wait(late, timeout=seconds)
+            await _all_done(self._tasks, seconds, hurry or asyncio.Event())
+        late = [*self._tasks]
+        for live in self._live.all():
+            live.interrupt()
+        if late:
+            _, stuck = await asyncio.wait(late, timeout=INTERRUPT_SECONDS)
+            for task in stuck:  # their leases run out, and whoever sees that first ends them
+                task.cancel()
+        return len(late)
+
+
+async def _all_done(tasks: set[asyncio.Task[None]], seconds: float, hurry: asyncio.Event) -> None:
+    both = {asyncio.ensure_future(asyncio.wait([*tasks])), asyncio.ensure_future(hurry.wait())}
+    await asyncio.wait(both, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+    await cancel(*both)
 
 
 async def _said(sentence: str) -> AsyncIterator[Delta | Finished]:

@@ -12,6 +12,7 @@ from app.core.errors import RagchatError
 from app.db.engine import database_errors, ping
 from app.db.migrate import current_revision, head_revision
 from app.providers.ports import Storage
+from app.services.draining import Draining
 
 KEPT_SECONDS = 2.0
 CHECK_SECONDS = 4.0
@@ -28,12 +29,20 @@ class Report:
 
 
 class HealthService:
-    def __init__(self, engine: AsyncEngine, storage: Storage, *, degraded: Callable[[], list[str]]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, storage: Storage, *, degraded: Callable[[], list[str]], draining: Draining
+    ) -> None:
         self._engine = engine
         self._storage = storage
         self._degraded = degraded
+        self._draining = draining
         self._kept: tuple[float, Report] | None = None
         self._lock = asyncio.Lock()
+
+    @property
+    def draining(self) -> bool:
+        """Everything may work, and yet no new client should come."""
+        return self._draining.begun
 
     async def report(self) -> Report:
         async with self._lock:

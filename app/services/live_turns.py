@@ -98,9 +98,10 @@ class LiveTurn:
         self._wake()
 
     def interrupt(self) -> None:
-        """The service stops: the turn ends now, with the text it has."""
-        self.interrupted = True
-        self.cancelled.set()
+        """The service stops: the turn ends now, as `cancelled` ends it, by another name, with the text it has."""
+        if not self.cancelled.is_set():
+            self.interrupted = True
+            self.cancelled.set()
 
     def fail(self, error: RagchatError) -> None:
         self.failure = self.failure or error

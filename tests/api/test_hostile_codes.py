@@ -18,7 +18,7 @@ WORD = re.compile(r"[a-z]+(?:_[a-z]+)*")
 CLASSES = [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, RagchatError)]
 KINDS = {thing.__name__: thing.kind for thing in CLASSES}
 EDGE = {"Refusal", "problem_response", "problem"}
-OTHERS = {"PydanticCustomError", "_bad", "error_fields"}
+OTHERS = {"PydanticCustomError", "bad_frame", "error_fields"}
 
 
 def trees() -> list[ast.Module]:

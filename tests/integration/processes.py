@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 
 RAGCHAT = str(Path(sys.executable).parent / "ragchat")
+SLOW_SERVICE = (sys.executable, str(Path(__file__).with_name("slow_service.py")))
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 READY_SECONDS = 60
 STOP_SECONDS = 10
@@ -97,11 +98,11 @@ class Place:
         kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return kept | {name.upper(): value for name, value in (own | self._settings | settings).items()}
 
-    async def start(self, *arguments: str, **settings: str) -> Child:
+    async def start(self, *arguments: str, program: Sequence[str] = (RAGCHAT,), **settings: str) -> Child:
         name = self.folder / f"child-{len(self._children)}"
         with name.with_suffix(".out").open("wb") as out, name.with_suffix(".err").open("wb") as err:
             process = await asyncio.create_subprocess_exec(
-                RAGCHAT, *arguments, env=self.environment(**settings), cwd=self.folder, stdout=out, stderr=err,
+                *program, *arguments, env=self.environment(**settings), cwd=self.folder, stdout=out, stderr=err,
                 stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         child = Child(process, name)
@@ -110,6 +111,12 @@ class Place:
 
     async def serve(self, *arguments: str, **settings: str) -> Child:
         child = await self.start("serve", *arguments, **settings)
+        await child.until("ragchat is ready")
+        return child
+
+    async def serve_slowly(self, **settings: str) -> Child:
+        """With the model of slow_service.py."""
+        child = await self.start(program=SLOW_SERVICE, **settings)
         await child.until("ragchat is ready")
         return child
 

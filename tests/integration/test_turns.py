@@ -151,7 +151,7 @@ async def test_shutdown_keeps_what_was_said(tenant: Tenant) -> None:
     session = await tenant.session()
     turn_id = await process.ask(session)
     await process.until_delta(turn_id)
-    await process.chat.close(0.1)
+    assert await process.chat.drain(0.1) == 1
     events = await process.follow(turn_id)
     assert events[-1]["type"] == "done"
     assert (await messages(tenant, session))[1]["content"] == said(events)

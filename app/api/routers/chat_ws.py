@@ -1,6 +1,7 @@
 """`WS /chat/{session_id}`: the realtime protocol `ragchat.v1`."""
 
 import asyncio
+import contextlib
 from uuid import UUID
 
 from fastapi import APIRouter, WebSocket
@@ -8,13 +9,15 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 
+from app.api.connections import Connections
 from app.api.deps import parse_id
 from app.api.errors import problem
 from app.api.guard import authenticate, parse_json
+from app.api.outbox import Closing
 from app.api.rate_limit import RateLimit
-from app.api.sockets import Socket
+from app.api.sockets import POLICY, Socket
 from app.core.caller import Caller
-from app.core.errors import Forbidden, Invalid, Kind, RagchatError
+from app.core.errors import Forbidden, Invalid, Kind, RagchatError, Unauthorized
 from app.languages import LANGUAGES, get_language
 from app.runtime import Runtime
 from app.schemas.events import (
@@ -41,21 +44,34 @@ CAPABILITIES = ["chat", "sources", "citations", "cancel", "retry", "resume"]
 
 @router.websocket("/chat/{session_id}")
 async def chat(websocket: WebSocket, session_id: str) -> None:
+    with contextlib.ExitStack() as places:
+        try:
+            handler = await _admit(websocket, session_id, places)
+        except RagchatError as exc:
+            await websocket.send_denial_response(problem(websocket, exc))
+            return
+        offered = websocket.scope.get("subprotocols", [])
+        await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+        await handler.serve()
+
+
+async def _admit(websocket: WebSocket, session_id: str, places: contextlib.ExitStack) -> "Handler":
+    """RagchatError when it is refused; its places are given back when the stack is left."""
     runtime: Runtime = websocket.app.state.runtime
-    try:
-        _check_origin(websocket, runtime.settings.origins)
-        caller = await authenticate(runtime.auth, _with_subprotocol_key(websocket))
-        if "chat" not in caller.scopes and "admin" not in caller.scopes:
-            raise Forbidden
-        session = await runtime.sessions.get(caller, parse_id(session_id, session_not_found()))
-    except RagchatError as exc:
-        await websocket.send_denial_response(problem(websocket, exc))
-        return
-    offered = websocket.scope.get("subprotocols", [])
-    await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
-    socket = Socket(websocket, session.id)
-    handler = Handler(runtime, caller, socket, session.id, websocket.app.state.rate_limit)
-    await socket.run(asyncio.ensure_future(handler.run()))
+    connections: Connections = websocket.app.state.connections
+    runtime.draining.refuse_new()
+    places.enter_context(connections.place())
+    _check_origin(websocket, runtime.settings.origins)
+    headers = _with_subprotocol_key(websocket)
+    caller = await authenticate(runtime.auth, headers)
+    if "chat" not in caller.scopes and "admin" not in caller.scopes:
+        raise Forbidden
+    session = await runtime.sessions.get(caller, parse_id(session_id, session_not_found()))
+    places.enter_context(connections.place_of((caller.tenant_id, session.user_id)))
+    runtime.draining.refuse_new()  # it may have begun meanwhile
+    socket = Socket(websocket, session.id, connections.ages)
+    places.enter_context(connections.open(socket))
+    return Handler(runtime, caller, socket, session.id, websocket.app.state.rate_limit, headers)
 
 
 def _check_origin(connection: HTTPConnection, allowed: frozenset[str]) -> None:
@@ -83,30 +99,51 @@ def _with_subprotocol_key(websocket: WebSocket) -> Headers:
 
 class Handler:
     def __init__(
-        self, runtime: Runtime, caller: Caller, socket: Socket, session_id: UUID, rate_limit: RateLimit
+        self,
+        runtime: Runtime,
+        caller: Caller,
+        socket: Socket,
+        session_id: UUID,
+        rate_limit: RateLimit,
+        headers: Headers,
     ) -> None:
         self._runtime = runtime
         self._caller = caller
         self._socket = socket
         self._session_id = session_id
         self._rate_limit = rate_limit
+        self._headers = headers
         self._lang = "en"
 
-    async def run(self) -> None:
+    async def serve(self) -> None:
+        await self._socket.run(asyncio.ensure_future(self._read()))
+
+    async def _read(self) -> None:
         await self._ready()
-        async for text in self._socket.frames():
-            event = await self._parse(text)
+        async for text in self._socket.frames(self._still_allowed):
+            event = self._parse(text)
             if event is None:
                 continue
             try:
                 await self._handle(event)
             except RagchatError as exc:
-                await self._tell(exc, event.id if isinstance(event, UserMessage) else None)
+                self._tell(exc, event.id if isinstance(event, UserMessage) else None)
+
+    async def _still_allowed(self) -> None:
+        """Closing when the key was revoked or has expired since."""
+        try:
+            await authenticate(self._runtime.auth, self._headers)
+        except Unauthorized:
+            said = "The credential of this socket is no longer valid."
+            self._socket.send("error", **error_fields("auth_expired", said, None, retryable=False))
+            raise Closing(POLICY, "credential expired") from None
+        except RagchatError:  # the database is away; the next look will tell
+            return
 
     async def _ready(self) -> None:
         settings = self._runtime.settings
         running = await self._runtime.turns.running(self._caller, self._session_id)
-        await self._socket.send(
+        self._socket.send(
             "ready",
             protocol=PROTOCOL,
             content=get_language(self._lang).welcome,
@@ -116,47 +153,43 @@ class Handler:
             running_turn_id=str(running) if running else None,
         )
 
-    async def _parse(self, text: str) -> AnyClientEvent | None:
+    def _parse(self, text: str) -> AnyClientEvent | None:
         """None for a frame that is not one of ours; the client is told, and the socket stays open."""
         try:
             data = parse_json(text)
         except Invalid:
             data = None
         if not isinstance(data, dict) or not isinstance(data.get("type"), str):
-            await self._bad("bad_frame", "A frame is a JSON object with a `type`.", None)
+            self._socket.bad_frame("bad_frame", "A frame is a JSON object with a `type`.", None)
             return None
         given = data.get("id")
         reply_to = given if isinstance(given, str) and len(given) <= 128 and given.isprintable() else None
         if data["type"] not in CLIENT_TYPES:
-            await self._bad("unknown_type", "There is no frame of this type.", reply_to)
+            self._socket.bad_frame("unknown_type", "There is no frame of this type.", reply_to)
             return None
         try:
             return CLIENT_EVENT.validate_python({k: v for k, v in data.items() if v is not None})
         except ValidationError as exc:
             names = ", ".join(sorted({str(error["loc"][-1]) for error in exc.errors()}))
-            await self._bad("bad_frame", f"The frame is not valid: {names[:200]}", reply_to)
+            self._socket.bad_frame("bad_frame", f"The frame is not valid: {names[:200]}", reply_to)
             return None
 
-    async def _bad(self, code: str, message: str, reply_to: str | None) -> None:
-        await self._socket.send("error", **error_fields(code, message, reply_to, retryable=False))
-        self._socket.bad_frames.count()
-
-    async def _tell(self, exc: RagchatError, reply_to: str | None) -> None:
+    def _tell(self, exc: RagchatError, reply_to: str | None) -> None:
         fields = error_fields(exc.code, exc.detail, reply_to, retryable=exc.kind in RETRYABLE)
         if exc.retry_after is not None:
             fields["retry_after_ms"] = round(1000 * exc.retry_after)
-        await self._socket.send("error", **fields)
+        self._socket.send("error", **fields)
 
     async def _handle(self, event: AnyClientEvent) -> None:
         match event:
             case Ping():
-                await self._socket.send("pong", id=event.id)
+                self._socket.send("pong", id=event.id)
             case Hello():
                 self._lang = event.lang if event.lang in LANGUAGES else self._lang
-                await self._socket.send("welcome", content=get_language(self._lang).welcome, code="welcome")
+                self._socket.send("welcome", content=get_language(self._lang).welcome, code="welcome")
             case SessionStart():
                 self._lang = event.lang if event.lang in LANGUAGES else self._lang
-                await self._socket.send("session_start", content=get_language(self._lang).welcome)
+                self._socket.send("session_start", content=get_language(self._lang).welcome)
             case UserMessage():
                 await self._ask(event)
             case Cancel():

@@ -39,9 +39,12 @@ async def livez() -> Live:
 @router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz", operation_id="readyz", summary="Whether requests can be served",
-    responses={503: {"model": Ready, "description": "A part that is needed is down."}},
+    responses={503: {"model": Ready, "description": "A part that is needed is down, or the server is about to stop."}},
 )  # fmt: skip
 async def readyz(runtime: RuntimeDep, response: Response) -> Ready:
+    if runtime.health.draining:
+        response.status_code = 503
+        return Ready(status="draining", checks={}, degraded=[])
     report = await runtime.health.report()
     response.status_code = 200 if report.ready else 503
     return Ready(status="ready" if report.ready else "not_ready", checks=report.checks, degraded=report.degraded)

@@ -1,0 +1,64 @@
+"""`ragchat serve` with a model that takes its time: `count 40 at 50` is forty words, one every 50 milliseconds.
+
+As a program of its own: signals, sockets and exit codes are those of the real one.
+"""
+
+import asyncio
+import dataclasses
+import re
+import socket
+from collections.abc import AsyncIterator
+
+from app.cli.server import Server
+from app.core.logging import configure_logging
+from app.core.settings import Settings
+from app.providers.ports import Delta, Finished, Generation
+from app.runtime import Runtime
+from app.services.chat import ChatService
+from app.services.live_turns import LiveTurns
+from app.services.turns import TurnService
+
+ASKED = re.compile(r"count (\d+) at (\d+)(?: by (\d+))?")
+
+
+class CountingModel:
+    """`by 1000` makes each word so long."""
+
+    name = "counting"
+    is_llm = True
+
+    async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
+        asked = ASKED.search(request.question)
+        count, milliseconds, length = (int(part or 0) for part in asked.groups()) if asked else (3, 0, 0)
+        for number in range(count):
+            yield Delta(f"w{number} ".ljust(length, "."))
+            await asyncio.sleep(milliseconds / 1000)
+        yield Finished("stop", input_tokens=10, output_tokens=count)
+
+
+class SlowServer(Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        state = self._app.state
+        state.runtime = with_model(state.runtime)
+        await super().startup(sockets)
+
+
+def with_model(runtime: Runtime) -> Runtime:
+    live = LiveTurns()
+    turns = TurnService(runtime.uow, live)
+    chat = ChatService(
+        runtime.uow, turns, live, runtime.retrieval, CountingModel(), top_k=3, max_chars=8000,
+        draining=runtime.draining,
+    )  # fmt: skip
+    return dataclasses.replace(runtime, turns=turns, chat=chat)
+
+
+def main() -> None:
+    settings = Settings()
+    configure_logging(settings.log_level, "json")
+    with socket.create_server((settings.host, settings.port)) as listening:
+        asyncio.run(SlowServer(settings, migrate=True).live(listening))
+
+
+if __name__ == "__main__":
+    main()
