@@ -15,6 +15,7 @@ from app.languages import detect
 from app.models import Turn, TurnEvent
 from app.schemas.search import Source
 from app.services.forgetting import forget_deleted
+from app.services.idempotency import once
 from app.services.live_turns import Event, LiveTurn, LiveTurns
 from app.services.sessions import session_not_found
 
@@ -67,18 +68,20 @@ class TurnService:
         Conflict(code="turn_in_progress") while another turn of the session runs.
         """
         turn_id = new_id()
-        async with self._uow(caller) as uow:
+        async with self._uow(caller) as uow, once(uow) as answer:
             if await uow.sessions.get(question.session_id, for_update=True) is None:
                 raise session_not_found()
             if question.client_message_id is not None:
                 before = await uow.turns.find(question.session_id, question.client_message_id)
                 if before is not None:
+                    answer.refer(before.id)
                     return before.id, None
             for dead in await uow.turns.expired(question.session_id):
                 await interrupt(uow, dead)
             if await uow.turns.running(question.session_id) is not None:
                 raise turn_in_progress()
             started = await self._insert(uow, turn_id, question)
+            answer.refer(turn_id)
         live = self._live.open(turn_id, question.session_id)
         live.publish([started])
         return turn_id, live

@@ -134,7 +134,8 @@ class Worker:
                     await task.give_up(uow, job, code)
 
     async def _sweep(self) -> None:
-        """Ends what dead processes left: jobs without attempts, turns without a process. Removes jobs long done."""
+        """Ends what dead processes left: jobs without attempts, turns without a process. Removes jobs long done
+        and idempotency keys that have expired."""
         while True:
             try:
                 await self._sweep_once()
@@ -155,6 +156,7 @@ class Worker:
                     await task_of(job).give_up(uow, job, WORKER_DIED)
         async with self._runtime.uow(self._system) as uow:
             await uow.jobs.purge(days=DONE_KEPT_DAYS, limit=PURGED_AT_ONCE)
+            await uow.idempotency.purge(limit=PURGED_AT_ONCE)
         interrupted = await self._runtime.turns.interrupt_expired(self._system)
         if interrupted:
             log.warning("turns.interrupted", count=interrupted)
