@@ -41,6 +41,7 @@ from app.services.embedders import Embedders
 from app.services.explanation import ExplanationService
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService
+from app.services.idempotency import IdempotencyService
 from app.services.indexing import Parts
 from app.services.ingestion import IngestionService
 from app.services.links import LinkService
@@ -71,6 +72,7 @@ class Runtime:
     uow: UowFactory
     storage: Storage
     auth: AuthService
+    idempotency: IdempotencyService
     sessions: SessionService
     messages: MessageService
     feedback: FeedbackService
@@ -193,6 +195,7 @@ def _assemble(
         uow=uow,
         storage=storage,
         auth=AuthService(uow),
+        idempotency=IdempotencyService(uow),
         sessions=SessionService(uow),
         messages=MessageService(uow),
         feedback=FeedbackService(uow),

@@ -31,6 +31,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.STALE_VERSION: 412,
     Kind.TOO_LARGE: 413,
     Kind.UNSUPPORTED: 415,
+    Kind.KEY_REUSED: 422,
     Kind.RATE_LIMITED: 429,
     Kind.INTERNAL: 500,
     Kind.UNAVAILABLE: 503,

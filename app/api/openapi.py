@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.api.errors import MEDIA_TYPE
+from app.api.idempotency import HEADER, REPLAYED
 from app.schemas.common import Problem
 
 DESCRIPTION = """\
@@ -33,6 +34,7 @@ PROBLEMS = {
     "413": "Too large.",
     "415": "This media type is not supported.",
     "416": "The file ends before that range.",
+    "422": "The `Idempotency-Key` belongs to another request.",
     "429": "Too many requests; see `Retry-After`.",
     "503": "Not available now; see `Retry-After`.",
 }
@@ -79,7 +81,17 @@ def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
         wanted.add("409")
     if method == "put":
         wanted.add("412")
+    if any(parameter["name"] == HEADER for parameter in operation.get("parameters", ())):
+        wanted |= {"409", "422"}
+        _add_replayed(responses)
     for status in sorted(wanted):
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         responses[status] = {"description": PROBLEMS[status], "content": content}
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _add_replayed(responses: dict[str, Any]) -> None:
+    header = {"description": "The answer to an earlier request with this key.", "schema": {"const": "true"}}
+    for status, response in responses.items():
+        if status.startswith("2"):
+            response["headers"] = {REPLAYED: header}

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from app.core.idempotency import Claim
+
 DEFAULT_TENANT = UUID("00000000-0000-7000-8000-000000000001")
 """The tenant that every installation has from its first migration on."""
 
@@ -16,6 +18,8 @@ class Caller:
     role: str = "user"
     scopes: frozenset[str] = field(default_factory=frozenset)
     key_id: UUID | None = None
+    claim: Claim | None = field(default=None, compare=False)
+    """Set for a request that must be carried out once; see services/idempotency.py."""
 
     @property
     def principal(self) -> str:

@@ -7,6 +7,7 @@ RagchatError
 ├── NotFound           unknown, or not the caller's
 ├── Conflict           the state of the thing does not allow it
 ├── StaleVersion       If-Match names an older version
+├── KeyReused          an Idempotency-Key that belongs to another request
 ├── TooLarge           over a stated limit
 ├── Unsupported        a media type that this service does not take
 ├── RateLimited        too often; see retry_after
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     STALE_VERSION = "stale_version"
+    KEY_REUSED = "key_reused"
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported"
     RATE_LIMITED = "rate_limited"
@@ -88,6 +90,12 @@ class StaleVersion(RagchatError):
     kind = Kind.STALE_VERSION
     default_code = "stale_version"
     default_detail = "It has changed since you read it; read it again."
+
+
+class KeyReused(RagchatError):
+    kind = Kind.KEY_REUSED
+    default_code = "idempotency_key_reused"
+    default_detail = "This Idempotency-Key was used for another request; use a new one."
 
 
 class TooLarge(RagchatError):

@@ -17,6 +17,7 @@ from app.repositories.chunks import ChunkRepository
 from app.repositories.documents import DocumentRepository
 from app.repositories.evaluation import EvaluationRepository
 from app.repositories.feedback import FeedbackRepository
+from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.sessions import SessionRepository
@@ -54,6 +55,10 @@ class UnitOfWork:
     @cached_property
     def feedback(self) -> FeedbackRepository:
         return FeedbackRepository(self._session, self.caller)
+
+    @cached_property
+    def idempotency(self) -> IdempotencyRepository:
+        return IdempotencyRepository(self._session, self.caller)
 
     @cached_property
     def jobs(self) -> JobRepository:

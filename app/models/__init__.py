@@ -5,6 +5,7 @@ from app.models.base import Base
 from app.models.chunks import Chunk, ChunkEmbedding
 from app.models.documents import Document, DocumentVersion
 from app.models.feedback import Feedback
+from app.models.idempotency import IdempotencyKey
 from app.models.jobs import Job
 from app.models.messages import Message, MessageSource
 from app.models.sessions import ChatSession
@@ -25,6 +26,7 @@ __all__ = [
     "DocumentVersion",
     "EmbeddingSpace",
     "Feedback",
+    "IdempotencyKey",
     "Job",
     "Message",
     "MessageSource",

@@ -17,6 +17,7 @@ from app.repositories.jobs import BACKGROUND, USUAL
 from app.repositories.paging import Paging
 from app.schemas.documents import DocumentError, DocumentFields, DocumentOut, Progress
 from app.services.forgetting import FORGET, forget_document
+from app.services.idempotency import Answer, once
 from app.services.statistics import refresh_later
 
 INGEST = "document.ingest"
@@ -54,10 +55,11 @@ class DocumentService:
             await self._fill(incoming, upload.blocks)
             kind = sniff(incoming.head, filename)
             sha256 = bytes.fromhex(incoming.digest())
-            async with self._uow(caller) as uow:
+            async with self._uow(caller) as uow, once(uow) as answer:
                 existing = await _find(uow, upload.fields, sha256)
                 if existing is not None and existing.sha256 == sha256:
-                    return await _again(uow, existing)
+                    return await _again(uow, existing, answer)
+                answer.postpone()
             key = f"{caller.tenant_id}/{new_id()}"
             await incoming.commit(key)
             values = _values(upload, filename=filename, kind=kind, sha256=sha256, size=incoming.size, key=key)
@@ -79,7 +81,7 @@ class DocumentService:
 
     async def _save(self, caller: Caller, fields: DocumentFields, values: dict[str, Any]) -> tuple[DocumentOut, bool]:
         """The row and its job in one transaction; a file that turns out not to be needed goes by a job, too."""
-        async with self._uow(caller) as uow:
+        async with self._uow(caller) as uow, once(uow) as answer:
             document = await uow.documents.insert(values | {"id": new_id()})
             if document is None:
                 document = await _find(uow, fields, values["sha256"])
@@ -87,10 +89,10 @@ class DocumentService:
                     raise document_not_found()  # deleted between the two statements: the client may try again
                 if document.sha256 == values["sha256"]:
                     await delete_file(uow, values["storage_key"])
-                    return await _again(uow, document)
+                    return await _again(uow, document, answer)
                 document = await _new_version(uow, document, values)
             await _enqueue(uow, document)
-        return document_out(document), True
+            return answer.keep((document_out(document), True), document.id)
 
     async def get(self, caller: Caller, document_id: UUID) -> DocumentOut:
         return document_out(await self._load(caller, document_id))
@@ -144,6 +146,7 @@ class DocumentService:
             key = await uow.documents.delete(document_id)
             if key is None:
                 raise document_not_found()
+            await uow.idempotency.forget(document_id)
             if await forget_document(uow, document_id):
                 await uow.jobs.enqueue(FORGET, {"document_id": str(document_id)}, dedupe_key=f"{FORGET}:{document_id}")
             for each in superseded | {key}:
@@ -163,17 +166,17 @@ async def _find(uow: UnitOfWork, fields: DocumentFields, sha256: bytes) -> Docum
     return await uow.documents.find_same_bytes(sha256, fields.collection)
 
 
-async def _again(uow: UnitOfWork, document: Document) -> tuple[DocumentOut, bool]:
+async def _again(uow: UnitOfWork, document: Document, answer: Answer) -> tuple[DocumentOut, bool]:
     """Sending a document that failed once more is how people ask for another try."""
     if document.status != "failed":
-        return document_out(document), False
+        return answer.keep((document_out(document), False), document.id)
     retried = await uow.documents.update(
         document.id, document.version, {"status": "queued", "error_code": None, "error_detail": None}
     )
     if retried is None:
         raise document_not_found()
     await _enqueue(uow, retried)
-    return document_out(retried), True
+    return answer.keep((document_out(retried), True), retried.id)
 
 
 async def _new_version(uow: UnitOfWork, document: Document, values: dict[str, Any]) -> Document:

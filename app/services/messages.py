@@ -14,6 +14,7 @@ from app.db.uow import UowFactory
 from app.repositories.paging import Paging
 from app.schemas.messages import MessageCreate, MessageOut
 from app.schemas.sessions import SessionOut
+from app.services.idempotency import once
 from app.services.sessions import session_not_found
 
 EXPORT_BATCH = 500
@@ -41,17 +42,26 @@ class MessageService:
             "status": "completed",
             "context_metadata": request.context_metadata,
         }
-        async with self._uow(caller) as uow:
+        async with self._uow(caller) as uow, once(uow) as answer:
             seq = await uow.sessions.take_seq(session_id)
             if seq is None:
                 raise session_not_found()
             created_at = await uow.messages.add(values | {"seq": seq}, sources)
+            answer.refer(values["id"])
+            if caller.claim is not None and (row := await uow.messages.get(values["id"])):
+                return message_out(row)  # as it will be read when the key comes again
         return message_out(values | {"seq": seq, "created_at": created_at, "sources": sources})
 
     async def get(self, caller: Caller, message_id: UUID) -> MessageOut | None:
         async with self._uow(caller) as uow:
             row = await uow.messages.get(message_id)
         return message_out(row) if row else None
+
+    async def require(self, caller: Caller, message_id: UUID) -> MessageOut:
+        message = await self.get(caller, message_id)
+        if message is None:
+            raise session_not_found()  # a message goes with its session
+        return message
 
     async def list_page(
         self, caller: Caller, session_id: UUID, paging: Paging, *, descending: bool = False

@@ -10,9 +10,10 @@ from app.repositories.jobs import BACKGROUND
 from app.schemas.documents import DocumentOut
 from app.schemas.reindex import ReindexRequest
 from app.services.documents import INGEST, document_not_found, document_out, ingest_job
+from app.services.idempotency import once
 
 AT_ONCE = 500
-FIRST_ID = UUID(int=0)
+FIRST_ID: UUID | None = UUID(int=0)
 ENDED = ("ready", "failed")
 FRESH: dict[str, Any] = {
     "status": "queued",
@@ -28,27 +29,36 @@ class ReindexService:
         self._uow = uow
 
     async def run(self, caller: Caller, document_id: UUID) -> DocumentOut:
-        async with self._uow(caller) as uow:
+        async with self._uow(caller) as uow, once(uow) as answer:
             document = await uow.documents.get(document_id, for_update=True, writable=True)
             if document is None:
                 raise document_not_found()
-            return document_out(await requeue(uow, document))
+            return answer.keep(document_out(await requeue(uow, document)), document_id)
 
     async def run_many(self, caller: Caller, request: ReindexRequest) -> int:
-        """How many were queued. A transaction for each few hundred; behind what somebody waits for."""
+        """How many were queued. A transaction for each few hundred, so that no other work on documents waits; one for
+        all of them when it must happen once."""
         queued, after = 0, FIRST_ID
-        while True:
-            async with self._uow(caller) as uow:
-                ids = await uow.documents.ended(
-                    collection=request.collection, status=request.status, after=after, limit=AT_ONCE
-                )
-                changed = await uow.documents.requeue(ids)
-                jobs = [ingest_job(id_, version) for id_, version in changed]
-                await uow.jobs.enqueue_many(INGEST, jobs, priority=BACKGROUND)
-            queued += len(changed)
-            if len(ids) < AT_ONCE:
-                return queued
-            after = ids[-1]
+        if caller.claim is None:
+            while after is not None:
+                async with self._uow(caller) as uow:
+                    count, after = await _requeue_some(uow, request, after)
+                queued += count
+            return queued
+        async with self._uow(caller) as uow, once(uow) as answer:
+            while after is not None:
+                count, after = await _requeue_some(uow, request, after)
+                queued += count
+            return answer.keep(queued, None)
+
+
+async def _requeue_some(uow: UnitOfWork, request: ReindexRequest, after: UUID) -> tuple[int, UUID | None]:
+    """(how many, where to go on); behind what somebody waits for."""
+    ids = await uow.documents.ended(collection=request.collection, status=request.status, after=after, limit=AT_ONCE)
+    changed = await uow.documents.requeue(ids)
+    jobs = [ingest_job(id_, version) for id_, version in changed]
+    await uow.jobs.enqueue_many(INGEST, jobs, priority=BACKGROUND)
+    return len(changed), ids[-1] if len(ids) == AT_ONCE else None
 
 
 async def requeue(uow: UnitOfWork, document: Document) -> Document:

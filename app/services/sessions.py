@@ -10,6 +10,7 @@ from app.db.uow import UowFactory
 from app.models import ChatSession
 from app.repositories.paging import Paging
 from app.schemas.sessions import SessionCreate, SessionUpdate
+from app.services.idempotency import once
 
 
 def session_not_found() -> NotFound:
@@ -30,8 +31,8 @@ class SessionService:
             scenario_id=request.scenario_id,
             metadata_=request.metadata,
         )
-        async with self._uow(caller) as uow:
-            return await uow.sessions.create(session)
+        async with self._uow(caller) as uow, once(uow) as answer:
+            return answer.keep(await uow.sessions.create(session), session.id)
 
     async def get(self, caller: Caller, session_id: UUID) -> ChatSession:
         async with self._uow(caller) as uow:
@@ -85,5 +86,6 @@ class SessionService:
         """Messages, sources, turns and their events go with it."""
         async with self._uow(caller) as uow:
             deleted = await uow.sessions.delete(session_id)
+            await uow.idempotency.forget(session_id)
         if not deleted:
             raise session_not_found()

@@ -11,6 +11,7 @@ from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
 from app.languages import detect
 from app.models import Turn
+from app.services.idempotency import once
 from app.services.interruption import done_fields as done_fields
 from app.services.interruption import end_dead, interrupt
 from app.services.interruption import error_fields as error_fields
@@ -65,17 +66,19 @@ class TurnService:
         """
         turn_id, message_id = new_id(), new_id()
         self._signals.open()  # somebody may ask at once for it to stop
-        async with self._uow(caller) as uow:
+        async with self._uow(caller) as uow, once(uow) as answer:
             owner = await uow.sessions.lock(question.session_id)
             if owner is None:
                 raise session_not_found()
             if question.client_message_id is not None:
                 before = await uow.turns.find(question.session_id, question.client_message_id)
                 if before is not None:
+                    answer.refer(before)
                     return before, None
             await end_dead(uow, question.session_id)
             await _add_question(uow, turn_id, message_id, question)
             started = await self._insert(uow, turn_id, message_id, question)
+            answer.refer(turn_id)
         return turn_id, self._open(turn_id, caller, question, owner=owner, started=started)
 
     async def begin_again(self, caller: Caller, turn_id: UUID) -> Retried:

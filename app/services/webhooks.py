@@ -24,6 +24,7 @@ from app.providers.targets import TargetRefused
 from app.providers.webhooks import WebhookFailed, WebhookSender
 from app.repositories.paging import Paging
 from app.schemas.webhooks import Event, WebhookCreate
+from app.services.idempotency import once
 
 DELIVER = "webhook.deliver"
 MOST_WEBHOOKS = 20
@@ -51,10 +52,10 @@ class WebhookService:
         except TargetRefused as exc:
             raise Invalid(exc.code, exc.detail, pointer="/url") from exc
         webhook = Webhook(id=new_id(), url=request.url, events=[*dict.fromkeys(request.events)], secret=new_secret())
-        async with self._uow(caller) as uow:
+        async with self._uow(caller) as uow, once(uow) as answer:
             if await uow.webhooks.count() >= MOST_WEBHOOKS:
                 raise Conflict("too_many_webhooks", f"There may be {MOST_WEBHOOKS} webhooks at most.")
-            return await uow.webhooks.create(webhook)
+            return answer.keep(await uow.webhooks.create(webhook), webhook.id)
 
     async def get(self, caller: Caller, webhook_id: UUID) -> Webhook:
         async with self._uow(caller) as uow:
@@ -70,7 +71,7 @@ class WebhookService:
     async def delete(self, caller: Caller, webhook_id: UUID) -> None:
         """Messages that are on their way are dropped at their next attempt."""
         async with self._uow(caller) as uow:
-            deleted = await uow.webhooks.delete(webhook_id)
+            deleted = await _delete(uow, webhook_id)
         if not deleted:
             raise webhook_not_found()
 
@@ -90,7 +91,7 @@ class WebhookService:
             raise
         if status == 410:
             async with self._uow(caller) as uow:
-                await uow.webhooks.delete(webhook_id)
+                await _delete(uow, webhook_id)
             log.info("webhook.gone", webhook_id=str(webhook_id))
         elif 200 <= status < 300:
             await self._note(caller, webhook_id, status, None)
@@ -103,6 +104,11 @@ class WebhookService:
     async def _note(self, caller: Caller, webhook_id: UUID, status: int | None, error: str | None) -> None:
         async with self._uow(caller) as uow:
             await uow.webhooks.note_attempt(webhook_id, status=status, error=error)
+
+
+async def _delete(uow: UnitOfWork, webhook_id: UUID) -> bool:
+    await uow.idempotency.forget(webhook_id)  # it holds the secret
+    return await uow.webhooks.delete(webhook_id)
 
 
 async def announce(uow: UnitOfWork, document: Document, event: Event) -> None:

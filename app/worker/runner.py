@@ -135,7 +135,8 @@ class Worker:
                     await task.give_up(uow, job, code)
 
     async def _sweep(self) -> None:
-        """Ends jobs that a dead process left without attempts. Removes jobs long done."""
+        """Ends jobs that a dead process left without attempts. Removes jobs long done and idempotency keys that have
+        expired."""
         while True:
             try:
                 await self._sweep_once()
@@ -156,6 +157,7 @@ class Worker:
                     await task_of(job).give_up(uow, job, WORKER_DIED)
         async with self._runtime.uow(self._system) as uow:
             await uow.jobs.purge(days=DONE_KEPT_DAYS, limit=PURGED_AT_ONCE)
+            await uow.idempotency.purge(limit=PURGED_AT_ONCE)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Chat over REST and SSE. The WebSocket is in chat_ws.py; all three run the same turn."""
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from pydantic import Field
 from app.api.bodies import JSON_BYTES
 from app.api.deps import DIGITS, CallerDep, ChatCaller, IdPath, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
+from app.api.idempotency import OnceDep, answer_with
 from app.api.streams import EventStream
 from app.core.caller import Caller
 from app.core.errors import Conflict, Invalid, RagchatError, Unavailable
@@ -16,6 +18,7 @@ from app.runtime import Runtime
 from app.schemas.chat import ChatAnswer, ChatRequest, TurnOut
 from app.schemas.events import protocol_schema
 from app.schemas.trace import TurnReplay, TurnTrace
+from app.services.idempotency import in_progress
 from app.services.sessions import session_not_found
 from app.services.turns import Question, turn_not_found
 
@@ -40,11 +43,32 @@ def _question(session_id: UUID, body: ChatRequest) -> Question:
     )
 
 
-@router.post("/sessions/{session_id}/chat", operation_id="chat_ask", summary="Ask, and get the finished answer")
-async def ask(runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, body: ChatRequest) -> ChatAnswer:
+@router.post(
+    "/sessions/{session_id}/chat", response_model=ChatAnswer, operation_id="chat_ask",
+    summary="Ask, and get the finished answer",
+)  # fmt: skip
+async def ask(
+    runtime: RuntimeDep, caller: ChatCaller, once: OnceDep, session_id: IdPath, body: ChatRequest
+) -> Response:
     question = _question(parse_id(session_id, session_not_found()), body)
-    turn_id = await runtime.chat.ask(caller, question)
-    return await _finished(runtime, caller, turn_id)
+
+    async def run(claiming: Caller) -> ChatAnswer:
+        return await _finished(runtime, caller, await runtime.chat.ask(claiming, question))
+
+    async def read(turn_id: UUID) -> ChatAnswer:
+        return await _finished(runtime, caller, await _ended(runtime, caller, turn_id))
+
+    return await once.answer(caller, run, _answered, again=read)
+
+
+def _answered(answer: ChatAnswer) -> Response:
+    return answer_with(answer, 200)
+
+
+async def _ended(runtime: Runtime, caller: Caller, turn_id: UUID) -> UUID:
+    if (await runtime.turns.get(caller, turn_id)).status == "running":
+        raise in_progress()
+    return turn_id
 
 
 async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnswer:
@@ -69,10 +93,16 @@ async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnsw
     "/sessions/{session_id}/chat/stream", operation_id="chat_stream", summary="Ask, and get the events as they happen",
     response_class=Response, responses=EVENTS,
 )  # fmt: skip
-async def stream(runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, body: ChatRequest) -> EventStream:
+async def stream(
+    runtime: RuntimeDep, caller: ChatCaller, once: OnceDep, session_id: IdPath, body: ChatRequest
+) -> Response:
     question = _question(parse_id(session_id, session_not_found()), body)
-    turn_id = await runtime.chat.ask(caller, question)
-    return EventStream(runtime.turns.frames(caller, turn_id))
+    return await once.answer(
+        caller,
+        partial(runtime.chat.ask, question=question),
+        lambda turn_id: EventStream(runtime.turns.frames(caller, turn_id)),
+        again=partial(_ended, runtime, caller),
+    )
 
 
 @router.get("/turns/{turn_id}", operation_id="turns_get", summary="A running or finished turn")

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response, status
@@ -20,6 +21,7 @@ from app.api.deps import (
 from app.api.downloads import send_original
 from app.api.forms import Items, read_form
 from app.api.guard import GuardedRoute, parse_json
+from app.api.idempotency import OnceDep, answer_with, said_in_form, said_in_text
 from app.core.errors import Invalid, Unsupported
 from app.readers.suffixes import ALLOWED_SUFFIXES
 from app.schemas.common import Page, page
@@ -56,23 +58,27 @@ UPLOAD_BODY: dict[str, Any] = {
 
 
 @router.post(
-    "", status_code=status.HTTP_202_ACCEPTED, operation_id="documents_create", openapi_extra=UPLOAD_BODY,
-    summary="Add a document: a file (multipart) or text (JSON)",
+    "", status_code=status.HTTP_202_ACCEPTED, response_model=DocumentOut, operation_id="documents_create",
+    openapi_extra=UPLOAD_BODY, summary="Add a document: a file (multipart) or text (JSON)",
     responses={200: {"model": DocumentOut, "description": "The same bytes were sent before: the existing document."}},
 )  # fmt: skip
-async def create(request: Request, response: Response, runtime: RuntimeDep, caller: IngestCaller) -> DocumentOut:
+async def create(request: Request, runtime: RuntimeDep, caller: IngestCaller, once: OnceDep) -> Response:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         data = await asyncio.to_thread(parse_json, await request.body())
-        document, fresh = await runtime.documents.create(caller, _from_json(_valid(DocumentText, data)))
-    elif media_type == "multipart/form-data":
+        body = _valid(DocumentText, data)
+        add = partial(runtime.documents.create, upload=_from_json(body))
+        return await once.answer(caller, add, _accepted, said=partial(said_in_text, data, body.text))
+    if media_type == "multipart/form-data":
         async with read_form(request, max_field_bytes=runtime.settings.max_upload_bytes) as items:
-            document, fresh = await runtime.documents.create(caller, _from_form(items))
-    else:
-        raise Unsupported("unsupported_type", "Send multipart/form-data with a file, or application/json with `text`.")
-    response.status_code = status.HTTP_202_ACCEPTED if fresh else status.HTTP_200_OK
-    response.headers["Location"] = f"/api/v1/documents/{document.id}"
-    return document
+            add = partial(runtime.documents.create, upload=_from_form(items))
+            return await once.answer(caller, add, _accepted, said=partial(said_in_form, items))
+    raise Unsupported("unsupported_type", "Send multipart/form-data with a file, or application/json with `text`.")
+
+
+def _accepted(made: tuple[DocumentOut, bool]) -> Response:
+    document, fresh = made
+    return answer_with(document, 202 if fresh else 200, Location=f"/api/v1/documents/{document.id}")
 
 
 def _valid(model: type[Body], data: object) -> Body:

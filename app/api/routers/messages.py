@@ -1,10 +1,13 @@
+from functools import partial
 from typing import Annotated, Literal
+from uuid import UUID
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Response, status
 
 from app.api.bodies import JSON_BYTES
 from app.api.deps import ChatCaller, IdPath, PagingDep, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
+from app.api.idempotency import OnceDep, answer_with
 from app.schemas.common import Page, page
 from app.schemas.messages import MessageCreate, MessageOut
 from app.services.sessions import session_not_found
@@ -18,11 +21,22 @@ router = APIRouter(
 
 
 @router.post(
-    "", status_code=status.HTTP_201_CREATED, operation_id="messages_create",
+    "", status_code=status.HTTP_201_CREATED, response_model=MessageOut, operation_id="messages_create",
     summary="Store a message made elsewhere, with the passages it used",
 )  # fmt: skip
-async def create(runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, body: MessageCreate) -> MessageOut:
-    return await runtime.messages.add(caller, parse_id(session_id, session_not_found()), body)
+async def create(
+    runtime: RuntimeDep, caller: ChatCaller, once: OnceDep, session_id: IdPath, body: MessageCreate
+) -> Response:
+    add = partial(runtime.messages.add, session_id=parse_id(session_id, session_not_found()), request=body)
+
+    async def read(message_id: UUID) -> MessageOut:
+        return await runtime.messages.require(caller, message_id)
+
+    return await once.answer(caller, add, _created, again=read)
+
+
+def _created(message: MessageOut) -> Response:
+    return answer_with(message, 201)
 
 
 @router.get(

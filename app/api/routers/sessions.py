@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response, status
@@ -5,6 +6,7 @@ from fastapi import APIRouter, Query, Response, status
 from app.api.bodies import JSON_BYTES
 from app.api.deps import ChatCaller, IdPath, IfMatch, PagingDep, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
+from app.api.idempotency import OnceDep, answer_with
 from app.models import ChatSession
 from app.schemas.common import Page, page
 from app.schemas.sessions import SessionCreate, SessionOut, SessionUpdate
@@ -27,11 +29,17 @@ def _tagged(response: Response, session: ChatSession) -> SessionOut:
     return SessionOut.model_validate(session)
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, operation_id="sessions_create", summary="Open a session")
-async def create(runtime: RuntimeDep, caller: ChatCaller, body: SessionCreate, response: Response) -> SessionOut:
-    session = await runtime.sessions.create(caller, body)
-    response.headers["Location"] = f"/api/v1/sessions/{session.id}"
-    return _tagged(response, session)
+@router.post(
+    "", status_code=status.HTTP_201_CREATED, response_model=SessionOut, operation_id="sessions_create",
+    summary="Open a session",
+)  # fmt: skip
+async def create(runtime: RuntimeDep, caller: ChatCaller, once: OnceDep, body: SessionCreate) -> Response:
+    return await once.answer(caller, partial(runtime.sessions.create, request=body), _created)
+
+
+def _created(session: ChatSession) -> Response:
+    location = f"/api/v1/sessions/{session.id}"
+    return answer_with(SessionOut.model_validate(session), 201, Location=location, ETag=f'"{session.version}"')
 
 
 @router.get(

@@ -1,8 +1,12 @@
+from functools import partial
+
 from fastapi import APIRouter, Response, status
 
 from app.api.bodies import JSON_BYTES
 from app.api.deps import AdminCaller, IdPath, PagingDep, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
+from app.api.idempotency import OnceDep, answer_with
+from app.models import Webhook
 from app.schemas.common import Page, page
 from app.schemas.webhooks import WebhookCreate, WebhookCreated, WebhookOut
 from app.services.webhooks import webhook_not_found
@@ -11,14 +15,16 @@ router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=Gua
 
 
 @router.post(
-    "", status_code=status.HTTP_201_CREATED, operation_id="webhooks_create",
+    "", status_code=status.HTTP_201_CREATED, response_model=WebhookCreated, operation_id="webhooks_create",
     summary="Be told when a document is ready or has failed",
 )  # fmt: skip
-async def create(runtime: RuntimeDep, caller: AdminCaller, body: WebhookCreate, response: Response) -> WebhookCreated:
-    webhook = await runtime.webhooks.create(caller, body)
-    response.headers["Location"] = f"/api/v1/webhooks/{webhook.id}"
-    response.headers["Cache-Control"] = "no-store"
-    return WebhookCreated.model_validate(webhook)
+async def create(runtime: RuntimeDep, caller: AdminCaller, once: OnceDep, body: WebhookCreate) -> Response:
+    return await once.answer(caller, partial(runtime.webhooks.create, request=body), _created)
+
+
+def _created(webhook: Webhook) -> Response:
+    location = f"/api/v1/webhooks/{webhook.id}"
+    return answer_with(WebhookCreated.model_validate(webhook), 201, Location=location, Cache_Control="no-store")
 
 
 @router.get("", operation_id="webhooks_list", summary="List webhooks, newest first")

@@ -1,0 +1,96 @@
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, delete, func, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from app.core.idempotency import Claim, Reply
+from app.models import IdempotencyKey
+from app.repositories.base import Repository
+
+_EXPIRES = func.now() + text("interval '24 hours'")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A request that was carried out. Without a reply, the answer is read from the subject, or was deleted with it."""
+
+    fingerprint: bytes
+    subject_id: UUID | None
+    reply: Reply | None
+
+
+class IdempotencyRepository(Repository):
+    def _is(self, claim: Claim) -> ColumnElement[bool]:
+        return and_(
+            self._mine(IdempotencyKey),
+            IdempotencyKey.principal == self._caller.principal,
+            IdempotencyKey.route == claim.route,
+            IdempotencyKey.key == claim.key,
+        )
+
+    async def lock(self, claim: Claim) -> bool:
+        """Until this transaction ends; False when another one has it. Look with `find` only afterwards."""
+        name = "\n".join(("idempotency", str(self._caller.tenant_id), self._caller.principal, claim.route, claim.key))
+        number = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
+        locked: bool = (await self._session.execute(select(func.pg_try_advisory_xact_lock(number)))).scalar_one()
+        return locked
+
+    async def find(self, claim: Claim) -> Stored | None:
+        statement = select(IdempotencyKey).where(self._is(claim), IdempotencyKey.expires_at > func.now())
+        row = (await self._session.execute(statement)).scalar_one_or_none()
+        if row is None:
+            return None
+        reply = None
+        if row.status is not None and row.body is not None:
+            reply = Reply(row.status, row.headers or {}, row.body)
+        return Stored(row.fingerprint, row.subject_id, reply)
+
+    async def add(self, claim: Claim, subject_id: UUID | None, reply: Reply | None) -> None:
+        """Takes the place of one that has expired; the claim must be locked."""
+        values = {
+            "fingerprint": claim.fingerprint,
+            "subject_id": subject_id,
+            "status": reply.status if reply else None,
+            "headers": dict(reply.headers) if reply else None,
+            "body": reply.body if reply else None,
+            "created_at": func.now(),
+            "expires_at": _EXPIRES,
+        }
+        whose = {"tenant_id": self._caller.tenant_id, "principal": self._caller.principal}
+        statement = insert(IdempotencyKey).values(**whose, route=claim.route, key=claim.key, **values)
+        await self._session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["tenant_id", "principal", "route", "key"],
+                set_=values,
+                where=IdempotencyKey.expires_at <= func.now(),
+            )
+        )
+
+    async def forget(self, subject_id: UUID) -> None:
+        """In the transaction that deletes it: the key stays used, what was answered goes."""
+        statement = (
+            update(IdempotencyKey)
+            .where(
+                self._mine(IdempotencyKey), IdempotencyKey.subject_id == subject_id, IdempotencyKey.body.is_not(None)
+            )
+            .values(headers=None, body=None)
+            .execution_options(synchronize_session=False)
+        )
+        await self._session.execute(statement)
+
+    async def purge(self, *, limit: int) -> int:
+        """Deletes what has expired, of every tenant; how many."""
+        primary_key = tuple_(
+            IdempotencyKey.tenant_id, IdempotencyKey.principal, IdempotencyKey.route, IdempotencyKey.key
+        )
+        expired = (
+            select(*primary_key.clauses)
+            .where(IdempotencyKey.expires_at <= func.now())
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        statement = delete(IdempotencyKey).where(primary_key.in_(expired))
+        found = await self._session.execute(statement.execution_options(synchronize_session=False))
+        return int(found.rowcount)  # type: ignore[attr-defined]
