@@ -31,6 +31,7 @@ from app.readers.limits import Limits
 from app.repositories.documents import CHANNEL as DOCUMENT_CHANNEL
 from app.repositories.spaces import CHANNEL
 from app.services.auth import AuthService
+from app.services.budgets import BudgetService, limits_of
 from app.services.chat import ChatService
 from app.services.citing import Citing
 from app.services.document_events import DocumentEvents
@@ -50,6 +51,7 @@ from app.services.sessions import SessionService
 from app.services.spaces import SpaceService
 from app.services.statistics import StatisticsService
 from app.services.turns import TurnService
+from app.services.usage import UsageService
 from app.services.webhooks import WebhookService
 
 DATABASE_WAIT_SECONDS = 30.0
@@ -81,6 +83,8 @@ class Runtime:
     turns: TurnService
     chat: ChatService
     explanation: ExplanationService
+    budgets: BudgetService
+    usage: UsageService
     webhooks: WebhookService
     health: HealthService
 
@@ -207,6 +211,8 @@ def _assemble(
             citing=Citing(spaces),
         ),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
+        budgets=BudgetService(uow, limits_of(settings)),
+        usage=UsageService(uow),
         webhooks=_webhooks(uow, settings),
         health=HealthService(engine, storage, degraded=spaces.degraded),
     )

@@ -155,6 +155,7 @@ class Worker:
                     await task_of(job).give_up(uow, job, WORKER_DIED)
         async with self._runtime.uow(self._system) as uow:
             await uow.jobs.purge(days=DONE_KEPT_DAYS, limit=PURGED_AT_ONCE)
+        await self._runtime.budgets.purge()
         interrupted = await self._runtime.turns.interrupt_expired(self._system)
         if interrupted:
             log.warning("turns.interrupted", count=interrupted)
