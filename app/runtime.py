@@ -31,7 +31,7 @@ from app.readers.limits import Limits
 from app.repositories.documents import CHANNEL as DOCUMENT_CHANNEL
 from app.repositories.spaces import CHANNEL
 from app.services.auth import AuthService
-from app.services.budgets import BudgetService, limits_of
+from app.services.budgets import BudgetService
 from app.services.chat import ChatService
 from app.services.citing import Citing
 from app.services.document_events import DocumentEvents
@@ -42,6 +42,7 @@ from app.services.feedback import FeedbackService
 from app.services.health import HealthService
 from app.services.indexing import Parts
 from app.services.ingestion import IngestionService
+from app.services.limits import limits_of
 from app.services.links import LinkService
 from app.services.live_turns import LiveTurns
 from app.services.messages import MessageService

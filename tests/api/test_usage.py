@@ -4,13 +4,17 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 
+from app.api.errors import add_error_handlers
 from app.core.ids import new_id
 from app.core.security import new_key
 from app.repositories.paging import Paging
-from app.services.budgets import Reservation, Usage, settle
+from app.services.budgets import BudgetService, Reservation, Usage, settle
+from app.services.limits import Limit
 from app.services.prices import PriceService
 from tests.api.test_hostile_tools import check_problem
 from tests.conftest import MakeTenant, Service, Tenant, make_settings, make_tenant, serving
@@ -20,7 +24,7 @@ URL = "/api/v1/usage"
 
 async def used(tenant: Tenant, model: str, tokens: tuple[int, int], *, user_id: str = "ravi", **fields: Any) -> None:
     key_id, session_id = fields.get("key_id"), fields.get("session_id")
-    reservation = Reservation(new_id(), user_id, key_id, 0)
+    reservation = Reservation(new_id(), user_id, key_id, None, model, 0)
     usage = Usage(model, *tokens, estimated=fields.get("estimated", False))
     async with tenant.runtime.uow(tenant.caller) as uow:
         await settle(uow, reservation, usage, session_id=session_id)
@@ -156,3 +160,20 @@ async def test_limits(database_url: str, tmp_path_factory: pytest.TempPathFactor
     assert plain[1]["resets_at"].endswith("-01T00:00:00Z")
     [user] = [item for item in with_user if item["scope"] == "user"]
     assert (user["scope_id"], user["tokens"]["left"]) == ("ravi", 10)
+
+
+async def test_a_used_up_budget_is_429_with_the_time_to_wait(tenant: Tenant) -> None:
+    budgets = BudgetService(tenant.runtime.uow, [Limit("tenant", "day", "tokens", Decimal(40))])
+    await used(tenant, "m", (30, 10))
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.post("/ask")
+    async def ask() -> None:
+        await budgets.reserve(tenant.caller, "ravi", turn_id=new_id(), models=["m"], input_tokens=1, max_tokens=1)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
+        refused = await http.post("/ask")
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    assert "T00:00:00Z" in refused.json()["detail"]

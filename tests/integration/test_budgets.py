@@ -18,18 +18,14 @@ from app.rag.token_estimates import estimate_tokens
 from app.repositories.budgets import Wanted
 from app.services.budgets import (
     BudgetService,
-    Limit,
-    Period,
     Reservation,
-    Scope,
-    Unit,
     Usage,
-    limits_of,
     release,
     settle,
     settle_interrupted,
     usage_of,
 )
+from app.services.limits import Limit, Period, Scope, Unit, limits_of
 from app.services.prices import PriceService
 from tests.conftest import MakeTenant, Tenant, make_settings
 
@@ -44,18 +40,22 @@ class Purse:
         self.caller = replace(tenant.caller, key_id=new_id()) if key else tenant.caller
         made = [Limit(scope, period, unit, Decimal(most)) for scope, period, unit, most in limits]
         self.service = BudgetService(tenant.runtime.uow, made)
+        self.services = [self.service, *(BudgetService(tenant.runtime.uow, made) for _ in range(4))]
+        """As in several processes: they know of each other through the database only."""
 
     async def reserve(
-        self, tokens: int, *, user_id: str = "ravi", caller: Caller | None = None, turn_id: UUID | None = None,
-        models: tuple[str, ...] = (MODEL,),
+        self, tokens: int, *, process: int = 0, user_id: str = "ravi", caller: Caller | None = None,
+        turn_id: UUID | None = None, models: tuple[str, ...] = (MODEL,),
     ) -> Reservation:  # fmt: skip
         """Half of it for the prompt."""
-        return await self.service.reserve(
+        return await self.services[process].reserve(
             caller or self.caller, user_id, turn_id=turn_id or new_id(), models=models, input_tokens=tokens // 2,
             max_tokens=tokens - tokens // 2,
         )  # fmt: skip
 
     async def settle(self, reservation: Reservation, tokens: int, *, model: str = MODEL, **ids: Any) -> Decimal | None:
+        if "turn_id" in ids:
+            assert reservation.turn_id == ids.pop("turn_id")
         async with self.tenant.runtime.uow(self.caller) as uow:
             return await settle(uow, reservation, Usage(model, tokens // 2, tokens - tokens // 2), **ids)
 
@@ -89,8 +89,8 @@ async def answered(tenant: Tenant) -> dict[str, Any]:
     """An answer with its session and turn."""
     session = await tenant.session()
     answer = await tenant.http.post(f"/api/v1/sessions/{session}/chat", json={"message": "How?", "use_rag": False})
-    return {name: UUID(answer.json()[key]) for name, key in
-            (("session_id", "session_id"), ("turn_id", "turn_id"), ("message_id", "id"))}  # fmt: skip
+    ids = answer.json()
+    return {"session_id": UUID(ids["session_id"]), "turn_id": UUID(ids["turn_id"]), "message_id": UUID(ids["id"])}
 
 
 Priced = Callable[..., Awaitable[str]]
@@ -114,7 +114,9 @@ def price(tenant: Tenant) -> Priced:
 
 async def test_a_hundred_at_once_do_not_overspend(tenant: Tenant) -> None:
     purse = Purse(tenant, ("tenant", "day", "tokens", 1000), ("user", "month", "tokens", 1000))
-    outcomes = await asyncio.gather(*(purse.reserve(100) for _ in range(100)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(purse.reserve(100, process=number % 5) for number in range(100)), return_exceptions=True
+    )
     granted = [one for one in outcomes if isinstance(one, Reservation)]
     refused = [one for one in outcomes if isinstance(one, RateLimited)]
     assert (len(granted), len(refused)) == (10, 90)
@@ -130,18 +132,18 @@ async def test_reserving_and_settling_at_once_keeps_the_counters_equal_to_the_le
     ]  # fmt: skip
     purse = Purse(tenant, *limits, key=True)
 
-    async def turns(user_id: str) -> int:
+    async def turns(user_id: str, process: int) -> int:
         spent = 0
         for _ in range(20):
             try:
-                await purse.spend(50, user_id=user_id)
+                await purse.spend(50, user_id=user_id, process=process)
                 spent += 50
             except RateLimited:
                 continue
         return spent
 
     async with asyncio.timeout(60):
-        spent = await asyncio.gather(*(turns(f"user-{number % 3}") for number in range(12)))
+        spent = await asyncio.gather(*(turns(f"user-{number % 3}", number % 5) for number in range(12)))
     assert 2000 < sum(spent) <= 2500
     assert sum(row.input_tokens + row.output_tokens for row in await purse.ledger()) == sum(spent)
     counters = await purse.sql("SELECT scope, scope_id, used_tokens FROM budgets WHERE tenant_id = :tenant")
@@ -213,6 +215,13 @@ async def test_without_limits_nothing_is_reserved_and_settling_is_one_row(tenant
     )  # fmt: skip
     await purse.service.check(tenant.caller, "ravi")
     assert await purse.service.left(tenant.caller) == []
+
+
+async def test_a_providers_nonsense_is_stored_as_far_as_it_can_be(tenant: Tenant) -> None:
+    purse = Purse(tenant)
+    async with tenant.runtime.uow(tenant.caller) as uow:
+        await settle(uow, await purse.reserve(1), Usage(MODEL, -5, 10**30))
+    assert [(row.input_tokens, row.output_tokens) for row in await purse.ledger()] == [(0, 10**12)]
 
 
 async def test_extractive_answers_touch_nothing(tenant: Tenant) -> None:
@@ -297,7 +306,7 @@ async def test_an_interrupted_turn_is_settled_from_its_reservation(tenant: Tenan
     for _ in range(2):
         async with tenant.runtime.uow(tenant.caller) as uow:  # the worker: it has no key
             await settle_interrupted(
-                uow, ids["turn_id"], "Thirty days. ", session_id=ids["session_id"], message_id=ids["message_id"]
+                uow, ids["turn_id"], text="Thirty days. ", session_id=ids["session_id"], message_id=ids["message_id"]
             )
     [row] = await purse.ledger()
     assert (row.key_id, row.model, row.input_tokens, row.output_tokens, row.estimated) == (
@@ -309,15 +318,15 @@ async def test_an_interrupted_turn_is_settled_from_its_reservation(tenant: Tenan
     assert message.usage is not None
     assert (message.usage["estimated"], message.usage["total_tokens"], message.usage["model"]) == (True, 44, MODEL)
     async with tenant.runtime.uow(tenant.caller) as uow:
-        await settle_interrupted(uow, new_id(), "Nothing reserved.", session_id=new_id(), message_id=None)
+        await settle_interrupted(uow, new_id(), text="Nothing reserved.", session_id=new_id(), message_id=None)
     assert len(await purse.ledger()) == 1
 
 
 def test_numbers_are_the_providers_or_estimated() -> None:
-    reservation = Reservation(new_id(), "ravi", None, 40)
-    assert usage_of(reservation, MODEL, "abc", input_tokens=9, output_tokens=2) == Usage(MODEL, 9, 2)
-    assert usage_of(reservation, MODEL, "abcde") == Usage(MODEL, 40, 2, estimated=True)
-    assert usage_of(reservation, MODEL, "") == Usage(MODEL, 40, 0, estimated=True)
+    reservation = Reservation(new_id(), "ravi", None, None, MODEL, 40)
+    assert usage_of(reservation, MODEL, text="abc", input_tokens=9, output_tokens=2) == Usage(MODEL, 9, 2)
+    assert usage_of(reservation, MODEL, text="abcde") == Usage(MODEL, 40, 2, estimated=True)
+    assert usage_of(reservation, MODEL, text="") == Usage(MODEL, 40, 0, estimated=True)
     assert (estimate_tokens(""), estimate_tokens("a"), estimate_tokens("సెలవు")) == (0, 1, 5)
 
 
@@ -393,6 +402,8 @@ async def test_a_name_beats_a_pattern_and_the_newest_price_counts(tenant: Tenant
     mini = await price("gpt-mini", "1", "1", now - timedelta(days=9))
     await price("gpt-mini", "2", "2", now - timedelta(days=2))
     await price("gpt-mini", "9", "9", now + timedelta(days=2))
+    await price("gpt-m*ini", "8", "8")
+    await price("*gpt-mini", "8", "8")
     await price("*", "3", "3")
     await price("gpt-*", "4", "4")
     await price("gpt-large*", "5", "5", now + timedelta(days=2))
@@ -402,11 +413,11 @@ async def test_a_name_beats_a_pattern_and_the_newest_price_counts(tenant: Tenant
     async def paid(name: str) -> Decimal | None:
         model = mini.replace("gpt-mini", name)
         async with tenant.runtime.uow(tenant.caller) as uow:
-            return await settle(uow, Reservation(new_id(), "ravi", None, 0), Usage(model, 1_000_000, 0))
+            return await settle(uow, Reservation(new_id(), "ravi", None, None, MODEL, 0), Usage(model, 1_000_000, 0))
 
     assert [await paid(name) for name in ("gpt-mini", "gpt-large", "claude", "a_b%c", "axbyc")] == [2, 4, 3, 6, 3]
     async with tenant.runtime.uow(tenant.caller) as uow:
-        assert await settle(uow, Reservation(new_id(), "ravi", None, 0), Usage(f"x{mini}", 1, 1)) is None
+        assert await settle(uow, Reservation(new_id(), "ravi", None, None, MODEL, 0), Usage(f"x{mini}", 1, 1)) is None
 
 
 async def test_the_last_word_about_a_moment_counts_and_the_list_says_what_is_in_force(
@@ -417,14 +428,14 @@ async def test_the_last_word_about_a_moment_counts_and_the_list_says_what_is_in_
     await price("m", "2", "2", moment)
     await price("m", "5", "5", datetime(2990, 1, 1, tzinfo=UTC))
     listed = [one for one in await PriceService(tenant.runtime.uow).list_all() if one.model == model]
-    assert [(one.input_price, one.in_force) for one in listed] == [(5, False), (2, True)]
+    assert [(one.input_price, one.in_force) for one in listed] == [(Decimal(5), False), (Decimal(2), True)]
 
 
 async def test_the_message_tells_its_cost(tenant: Tenant, price: Priced) -> None:
     model = await price("told", "0.15", "0.6")
     ids = await answered(tenant)
     purse = Purse(tenant)
-    await purse.settle(await purse.reserve(200), 200, model=model, **ids)
+    await purse.settle(await purse.reserve(200, turn_id=ids["turn_id"]), 200, model=model, **ids)
     page = (await tenant.http.get(f"/api/v1/sessions/{ids['session_id']}/messages")).json()
     usage = page["items"][-1]["usage"]
     assert (usage["cost"], usage["total_tokens"], usage["model"]) == ("0.000075", 200, model)
@@ -459,5 +470,5 @@ async def test_foreign_tenants_do_not_settle_or_release(tenant: Tenant, new_tena
     other = await new_tenant()
     async with other.runtime.uow(other.caller) as uow:
         await release(uow, reservation)
-        await settle_interrupted(uow, new_id(), "", session_id=new_id(), message_id=None)
+        await settle_interrupted(uow, reservation.turn_id or new_id(), text="", session_id=new_id(), message_id=None)
     assert await purse.used() == [("tenant", "day", 100, 0, 50)]
