@@ -32,6 +32,7 @@ from app.repositories.documents import CHANNEL as DOCUMENT_CHANNEL
 from app.repositories.spaces import CHANNEL
 from app.repositories.turn_events import CHANNEL as TURN_CHANNEL
 from app.services.auth import AuthService
+from app.services.budgets import BudgetService
 from app.services.chat import ChatService
 from app.services.citing import Citing
 from app.services.document_events import DocumentEvents
@@ -44,6 +45,7 @@ from app.services.health import HealthService
 from app.services.idempotency import IdempotencyService
 from app.services.indexing import Parts
 from app.services.ingestion import IngestionService
+from app.services.limits import limits_of
 from app.services.links import LinkService
 from app.services.live_turns import LiveTurns
 from app.services.messages import MessageService
@@ -55,6 +57,7 @@ from app.services.statistics import StatisticsService
 from app.services.turn_keeping import TurnHousekeeping
 from app.services.turn_signals import TurnSignals
 from app.services.turns import TurnService
+from app.services.usage import UsageService
 from app.services.webhooks import WebhookService
 
 DATABASE_WAIT_SECONDS = 30.0
@@ -89,6 +92,8 @@ class Runtime:
     turn_housekeeping: TurnHousekeeping
     chat: ChatService
     explanation: ExplanationService
+    budgets: BudgetService
+    usage: UsageService
     webhooks: WebhookService
     health: HealthService
     draining: Draining
@@ -222,6 +227,8 @@ def _assemble(
             draining=draining,
         ),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
+        budgets=BudgetService(uow, limits_of(settings)),
+        usage=UsageService(uow),
         webhooks=_webhooks(uow, settings),
         health=HealthService(engine, storage, degraded=spaces.degraded, draining=draining),
         draining=draining,

@@ -20,6 +20,7 @@ TAGS = [
     {"name": "documents", "description": "Upload, watch the indexing, read back, delete."},
     {"name": "search", "description": "Passages by meaning and by words."},
     {"name": "chat", "description": "Questions and answers; also as a WebSocket at `/chat/{session_id}`."},
+    {"name": "usage", "description": "Tokens and money that language models took, and what is left of the limits."},
     {"name": "webhooks", "description": "Tell your own service when a document is ready or has failed."},
     {"name": "health", "description": "For people, load balancers and monitors; no key needed."},
 ]

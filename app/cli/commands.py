@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from app.cli.evaluation_commands import evaluation
+from app.cli.usage_commands import prices, usage
 
 app = typer.Typer(
     name="ragchat",
@@ -21,6 +22,8 @@ app.add_typer(jobs, name="jobs")
 spaces = typer.Typer(no_args_is_help=True, help="Embedding models: try another one, switch to it, switch back.")
 app.add_typer(spaces, name="spaces")
 app.add_typer(evaluation, name="eval")
+app.add_typer(prices, name="prices")
+app.command("usage")(usage)
 SpaceName = Annotated[str, typer.Argument(help="The space's id, or its model.", show_default=False)]
 
 

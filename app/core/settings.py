@@ -3,6 +3,7 @@
 `.env.example` and the table in README.md are made from this file; a test compares them.
 """
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
 
@@ -127,6 +128,20 @@ class Settings(BaseSettings):
         ge=0,
         description="Scopes up to this many chunks are searched exactly, larger ones through HNSW.",
     )
+
+    budget_tokens_per_day: int = Field(
+        0, ge=0, description="Tokens of language models that a tenant may use in a day (UTC); 0 is no limit."
+    )
+    budget_tokens_per_month: int = Field(0, ge=0, description="The same for a month.")
+    budget_cost_per_month: Decimal = Field(
+        Decimal(0),
+        ge=0,
+        description="US dollars for a month, by the prices that `ragchat prices` knows; 0 is no limit.",
+    )
+    budget_user_tokens_per_day: int = Field(0, ge=0, description="Tokens for each user of a tenant in a day.")
+    budget_user_tokens_per_month: int = Field(0, ge=0, description="The same for a month.")
+    budget_key_tokens_per_day: int = Field(0, ge=0, description="Tokens for each API key in a day.")
+    budget_key_tokens_per_month: int = Field(0, ge=0, description="The same for a month.")
 
     @field_validator("database_url", mode="before")
     @classmethod

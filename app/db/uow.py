@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from app.core.caller import Caller
 from app.db.engine import database_errors
 from app.repositories.api_keys import ApiKeyRepository
+from app.repositories.budgets import BudgetRepository
 from app.repositories.chunks import ChunkRepository
 from app.repositories.documents import DocumentRepository
 from app.repositories.evaluation import EvaluationRepository
@@ -20,11 +21,13 @@ from app.repositories.feedback import FeedbackRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.messages import MessageRepository
+from app.repositories.prices import PriceRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.spaces import SpaceRepository
 from app.repositories.statistics import StatisticsRepository
 from app.repositories.turn_events import TurnEventRepository
 from app.repositories.turns import TurnRepository
+from app.repositories.usage import UsageRepository
 from app.repositories.verification import VerificationRepository
 from app.repositories.webhooks import WebhookRepository
 
@@ -39,6 +42,10 @@ class UnitOfWork:
     @cached_property
     def api_keys(self) -> ApiKeyRepository:
         return ApiKeyRepository(self._session, self.caller)
+
+    @cached_property
+    def budgets(self) -> BudgetRepository:
+        return BudgetRepository(self._session, self.caller)
 
     @cached_property
     def chunks(self) -> ChunkRepository:
@@ -69,6 +76,10 @@ class UnitOfWork:
         return MessageRepository(self._session, self.caller)
 
     @cached_property
+    def prices(self) -> PriceRepository:
+        return PriceRepository(self._session, self.caller)
+
+    @cached_property
     def sessions(self) -> SessionRepository:
         return SessionRepository(self._session, self.caller)
 
@@ -87,6 +98,10 @@ class UnitOfWork:
     @cached_property
     def turns(self) -> TurnRepository:
         return TurnRepository(self._session, self.caller)
+
+    @cached_property
+    def usage(self) -> UsageRepository:
+        return UsageRepository(self._session, self.caller)
 
     @cached_property
     def verification(self) -> VerificationRepository:

@@ -2,22 +2,27 @@
 
 from app.models.api_keys import ApiKey
 from app.models.base import Base
+from app.models.budgets import Budget, BudgetReservation
 from app.models.chunks import Chunk, ChunkEmbedding
 from app.models.documents import Document, DocumentVersion
 from app.models.feedback import Feedback
 from app.models.idempotency import IdempotencyKey
 from app.models.jobs import Job
 from app.models.messages import Message, MessageSource
+from app.models.prices import ModelPrice
 from app.models.sessions import ChatSession
 from app.models.spaces import EmbeddingSpace
 from app.models.statistics import CorpusStatistics, TermStatistics
 from app.models.tenants import Tenant
 from app.models.turns import Turn, TurnEvent
+from app.models.usage import UsageRecord
 from app.models.webhooks import Webhook
 
 __all__ = [
     "ApiKey",
     "Base",
+    "Budget",
+    "BudgetReservation",
     "ChatSession",
     "Chunk",
     "ChunkEmbedding",
@@ -30,9 +35,11 @@ __all__ = [
     "Job",
     "Message",
     "MessageSource",
+    "ModelPrice",
     "Tenant",
     "TermStatistics",
     "Turn",
     "TurnEvent",
+    "UsageRecord",
     "Webhook",
 ]

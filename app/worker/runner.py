@@ -158,6 +158,7 @@ class Worker:
         async with self._runtime.uow(self._system) as uow:
             await uow.jobs.purge(days=DONE_KEPT_DAYS, limit=PURGED_AT_ONCE)
             await uow.idempotency.purge(limit=PURGED_AT_ONCE)
+        await self._runtime.budgets.purge()
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ def test_services_await_no_provider_inside_a_unit_of_work() -> None:
 
 
 def test_every_noun_has_the_same_name_in_every_layer() -> None:
-    for noun in ("sessions", "messages", "documents", "webhooks"):
+    for noun in ("sessions", "messages", "documents", "webhooks", "usage"):
         rooms = ("api/routers", "services", "repositories", "models", "schemas")
         assert all((APP / room / f"{noun}.py").exists() for room in rooms), noun
 

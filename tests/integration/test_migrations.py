@@ -52,7 +52,7 @@ async def test_up_down_up_and_no_difference_to_the_models(engine: AsyncEngine) -
 async def test_every_table_has_a_comment_and_every_tenant_column_a_key(engine: AsyncEngine) -> None:
     await migrate.upgrade(engine)
     tables: dict[str, str] = dict(await rows(engine, TABLES))  # type: ignore[arg-type]
-    assert len(tables) == 18
+    assert len(tables) == 22
     assert all(tables.values())
     without_tenant = {
         name
@@ -61,7 +61,7 @@ async def test_every_table_has_a_comment_and_every_tenant_column_a_key(engine: A
             engine, f"SELECT 1 FROM pg_attribute WHERE attrelid = '{name}'::regclass AND attname = 'tenant_id'"
         )
     }
-    assert without_tenant == {"tenants", "embedding_spaces"}
+    assert without_tenant == {"tenants", "embedding_spaces", "model_prices"}
 
 
 async def test_foreign_keys_are_indexed(engine: AsyncEngine) -> None:

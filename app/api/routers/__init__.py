@@ -12,6 +12,7 @@ from app.api.routers import (
     reindex,
     search,
     sessions,
+    usage,
     webhooks,
 )
 
@@ -27,5 +28,6 @@ ROUTERS = (
     search.router,
     chat.router,
     chat_ws.router,
+    usage.router,
     webhooks.router,
 )
