@@ -33,9 +33,11 @@ from app.repositories.spaces import CHANNEL
 from app.services.auth import AuthService
 from app.services.chat import ChatService
 from app.services.citing import Citing
+from app.services.completions import CompletionService
 from app.services.document_events import DocumentEvents
 from app.services.documents import DocumentService
 from app.services.embedders import Embedders
+from app.services.embeddings import EmbeddingService
 from app.services.explanation import ExplanationService
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService
@@ -80,6 +82,8 @@ class Runtime:
     retrieval: RetrievalService
     turns: TurnService
     chat: ChatService
+    completions: CompletionService
+    embeddings: EmbeddingService
     explanation: ExplanationService
     webhooks: WebhookService
     health: HealthService
@@ -178,6 +182,16 @@ def _assemble(
     live = LiveTurns()
     turns = TurnService(uow, live)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
+    chat = ChatService(
+        uow,
+        turns,
+        live,
+        retrieval,
+        ExtractiveModel(),
+        top_k=settings.top_k,
+        max_chars=settings.max_message_chars,
+        citing=Citing(spaces),
+    )
     return Runtime(
         settings=settings,
         engine=engine,
@@ -196,16 +210,9 @@ def _assemble(
         statistics=StatisticsService(uow),
         retrieval=retrieval,
         turns=turns,
-        chat=ChatService(
-            uow,
-            turns,
-            live,
-            retrieval,
-            ExtractiveModel(),
-            top_k=settings.top_k,
-            max_chars=settings.max_message_chars,
-            citing=Citing(spaces),
-        ),
+        chat=chat,
+        completions=CompletionService(uow, chat, turns, max_chars=settings.max_message_chars),
+        embeddings=EmbeddingService(spaces),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
         webhooks=_webhooks(uow, settings),
         health=HealthService(engine, storage, degraded=spaces.degraded),

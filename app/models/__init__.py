@@ -3,6 +3,7 @@
 from app.models.api_keys import ApiKey
 from app.models.base import Base
 from app.models.chunks import Chunk, ChunkEmbedding
+from app.models.completions import CompletionHead
 from app.models.documents import Document, DocumentVersion
 from app.models.feedback import Feedback
 from app.models.jobs import Job
@@ -20,6 +21,7 @@ __all__ = [
     "ChatSession",
     "Chunk",
     "ChunkEmbedding",
+    "CompletionHead",
     "CorpusStatistics",
     "Document",
     "DocumentVersion",

@@ -9,6 +9,7 @@ from app.api.routers import (
     files,
     health,
     messages,
+    openai,
     reindex,
     search,
     sessions,
@@ -28,4 +29,5 @@ ROUTERS = (
     chat.router,
     chat_ws.router,
     webhooks.router,
+    openai.router,
 )
