@@ -11,8 +11,9 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from app.core.caller import Caller
+from app.core.errors import RateLimited
 from app.services.chat import ChatService
-from app.services.completions import CompletionService
+from app.services.completions import CompletionService, Conversation
 from tests.conftest import MakeTenant, Tenant
 from tests.fakes import ScriptedModel
 
@@ -281,8 +282,6 @@ class TestConversation:
         """Whoever signs in as a user cannot speak for another one."""
         service: CompletionService = asking.runtime.completions
         caller = Caller(asking.caller.tenant_id, user_id="asha", scopes=frozenset({"chat"}))
-        from app.services.completions import Conversation
-
         reply = await service.answer(caller, Conversation("ragchat", QUESTION, [], user="ravi"))
         assert [event["type"] async for event in reply.events][-1] == "done"
         assert [session["user_id"] for session in await sessions(asking)] == ["asha"]
@@ -339,6 +338,16 @@ class TestFailures:
                     await asked(client, user(QUESTION))
                 assert (failed.value.status_code, failed.value.code) == (500, "internal")
 
+    async def test_that_nobody_expected(self, asking: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def fail(*_: Any) -> None:
+            raise RuntimeError("boom")
+
+        monkeypatch.setattr(ChatService, "ask", fail)
+        async with client_of(asking) as client:
+            with pytest.raises(openai.InternalServerError) as failed:
+                await ask(client, user(QUESTION))
+        assert (failed.value.code, failed.value.type) == ("internal", "server_error")
+
     async def test_in_the_middle_is_an_error_chunk(self, asking: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
         speak(asking, ScriptedModel(5, 0.01, error=RuntimeError("boom")), monkeypatch)
         seen: list[ChatCompletionChunk] = []
@@ -361,6 +370,7 @@ class TestFailures:
             await asking.http.post(f"/api/v1/turns/{extra(chunks[0], 'turn_id')}/cancel")
             chunks += [chunk async for chunk in answer]
             assert chunks[-1].choices[0].finish_reason == "stop"
+            speak(asking, ScriptedModel(1, 0), monkeypatch)
             again = await stream(client, user(QUESTION), assistant(said(chunks)), user(NEXT), model="ragchat-plain")
         assert extra(again[0], "session_id") == extra(chunks[0], "session_id")
 
@@ -371,8 +381,6 @@ class TestFailures:
         history = [user(QUESTION), assistant(first.choices[0].message.content), user(NEXT)]
 
         async def refuse(*_: Any) -> None:
-            from app.core.errors import RateLimited
-
             raise RateLimited
 
         with monkeypatch.context() as patched:
