@@ -15,7 +15,8 @@ DELETE FROM completion_heads WHERE session_id = (
 
 KEEP = text("""
 INSERT INTO completion_heads (session_id, tenant_id, digest, next_seq)
-SELECT id, tenant_id, :digest, :next_seq FROM chat_sessions WHERE id = :session AND tenant_id = :tenant FOR KEY SHARE
+SELECT id, tenant_id, :digest, :next_seq FROM chat_sessions
+WHERE id = :session AND tenant_id = :tenant AND user_id = coalesce(CAST(:owner AS text), user_id) FOR KEY SHARE
 ON CONFLICT (session_id) DO UPDATE
 SET digest = excluded.digest, next_seq = excluded.next_seq, updated_at = now()
 """)
@@ -32,8 +33,7 @@ class CompletionRepository(Repository):
         return (row.session_id, row.next_seq) if row else None
 
     async def keep(self, session_id: UUID, digest: bytes, next_seq: int) -> None:
-        """Nothing happens when the session is gone."""
-        values = {
-            "tenant": self._caller.tenant_id, "session": session_id, "digest": digest, "next_seq": next_seq,
-        }  # fmt: skip
-        await self._session.execute(KEEP, values)
+        """Nothing happens when the session is gone, or not the caller's."""
+        values = {"session": session_id, "digest": digest, "next_seq": next_seq}
+        owner = {"tenant": self._caller.tenant_id, "owner": self._caller.user_id}
+        await self._session.execute(KEEP, values | owner)

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import openai
@@ -299,6 +300,22 @@ class TestConversation:
         assert len(await messages(asking, extra(first, "session_id"))) == 2
         mine = await ask(client, user(QUESTION), assistant(content), user(NEXT))
         assert extra(mine, "session_id") == extra(first, "session_id")
+
+    async def test_a_digest_opens_nothing_of_others(self, asking: Tenant, new_tenant: MakeTenant) -> None:
+        """Even one that was copied: the owner is in the query, too."""
+        session, digest = await asking.session(user_id="ravi"), b"d" * 32
+        async with asking.runtime.uow(asking.caller) as uow:
+            await uow.completions.keep(UUID(session), digest, 1)
+        stranger = (await new_tenant()).caller
+        asha = Caller(asking.caller.tenant_id, user_id="asha")
+        for caller, user_id in ((stranger, "ravi"), (asha, "ravi"), (asking.caller, "asha")):
+            async with asking.runtime.uow(caller) as uow:
+                assert await uow.completions.claim(digest, user_id) is None
+                if caller is not asking.caller:
+                    await uow.completions.keep(UUID(session), b"stolen", 1)
+        async with asking.runtime.uow(asking.caller) as uow:
+            assert await uow.completions.claim(digest, "ravi") == (UUID(session), 1)
+            assert await uow.completions.claim(digest, "ravi") is None
 
     async def test_only_the_last_hundred_messages_are_taken_over(
         self, asking: Tenant, client: openai.AsyncOpenAI
