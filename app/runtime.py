@@ -35,10 +35,12 @@ from app.services.auth import AuthService
 from app.services.budgets import BudgetService
 from app.services.chat import ChatService
 from app.services.citing import Citing
+from app.services.completions import CompletionService
 from app.services.document_events import DocumentEvents
 from app.services.documents import DocumentService
 from app.services.draining import Draining
 from app.services.embedders import Embedders
+from app.services.embeddings import EmbeddingService
 from app.services.explanation import ExplanationService
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService
@@ -91,6 +93,8 @@ class Runtime:
     turn_signals: TurnSignals
     turn_housekeeping: TurnHousekeeping
     chat: ChatService
+    completions: CompletionService
+    embeddings: EmbeddingService
     explanation: ExplanationService
     budgets: BudgetService
     usage: UsageService
@@ -194,6 +198,17 @@ def _assemble(
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
     turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
+    chat = ChatService(
+        uow,
+        turns,
+        live,
+        retrieval,
+        ExtractiveModel(),
+        top_k=settings.top_k,
+        max_chars=settings.max_message_chars,
+        citing=Citing(spaces),
+        draining=draining,
+    )
     return Runtime(
         settings=settings,
         engine=engine,
@@ -215,17 +230,9 @@ def _assemble(
         turns=turns,
         turn_signals=signals,
         turn_housekeeping=TurnHousekeeping(uow, events_hours=settings.turn_events_hours),
-        chat=ChatService(
-            uow,
-            turns,
-            live,
-            retrieval,
-            ExtractiveModel(),
-            top_k=settings.top_k,
-            max_chars=settings.max_message_chars,
-            citing=Citing(spaces),
-            draining=draining,
-        ),
+        chat=chat,
+        completions=CompletionService(uow, chat, turns, max_chars=settings.max_message_chars),
+        embeddings=EmbeddingService(spaces),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
         budgets=BudgetService(uow, limits_of(settings)),
         usage=UsageService(uow),

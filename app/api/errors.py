@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.routing import Match
 
+from app.api.openai_errors import is_openai_path, openai_response
 from app.api.validation import field_errors
 from app.core.errors import Invalid, Kind, RagchatError
 from app.core.logging import get_logger
@@ -114,6 +115,8 @@ def problem_response(
     errors: list[ProblemError] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    if is_openai_path(request.scope["path"]):
+        return openai_response(status, code, detail, errors, headers or {})
     body = Problem(
         type=f"/problems/{code}",
         title=HTTPStatus(status).phrase,

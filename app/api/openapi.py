@@ -6,7 +6,9 @@ from fastapi import FastAPI
 
 from app.api.errors import MEDIA_TYPE
 from app.api.idempotency import HEADER, REPLAYED
+from app.api.openai_errors import is_openai_path
 from app.schemas.common import Problem
+from app.schemas.openai import OpenAIError
 
 DESCRIPTION = """\
 A chat backend whose answers come from your own documents.
@@ -21,6 +23,7 @@ TAGS = [
     {"name": "search", "description": "Passages by meaning and by words."},
     {"name": "chat", "description": "Questions and answers; also as a WebSocket at `/chat/{session_id}`."},
     {"name": "usage", "description": "Tokens and money that language models took, and what is left of the limits."},
+    {"name": "openai", "description": "OpenAI's API: chat with the documents from any of its clients."},
     {"name": "webhooks", "description": "Tell your own service when a document is ready or has failed."},
     {"name": "health", "description": "For people, load balancers and monitors; no key needed."},
 ]
@@ -61,9 +64,11 @@ def describe(app: FastAPI) -> None:
 
 
 def _problem_schemas() -> dict[str, Any]:
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    parts: dict[str, Any] = schema.pop("$defs", {})
-    return parts | {"Problem": schema}
+    schemas: dict[str, Any] = {}
+    for shape in (Problem, OpenAIError):
+        schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {}) | {shape.__name__: schema}
+    return schemas
 
 
 def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
@@ -72,21 +77,22 @@ def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     if "security" not in operation:
         return
     wanted = {"400", "401", "403", "429", "503"}
-    if "{" in path:
+    if "{" in path or is_openai_path(path):
         wanted.add("404")
     if method in {"post", "put", "patch"}:
         wanted |= {"408", "413", "415"}
     if path.endswith("/content"):
         wanted.add("416")
-    if path.endswith(("/chat", "/chat/stream")) or (method == "post" and path.endswith("/webhooks")):
+    if path.endswith(("/chat", "/chat/stream", "/completions")) or (method == "post" and path.endswith("/webhooks")):
         wanted.add("409")
     if method == "put":
         wanted.add("412")
     if any(parameter["name"] == HEADER for parameter in operation.get("parameters", ())):
         wanted |= {"409", "422"}
         _add_replayed(responses)
+    media_type, shape = ("application/json", "OpenAIError") if is_openai_path(path) else (MEDIA_TYPE, "Problem")
     for status in sorted(wanted):
-        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        content = {media_type: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
         responses[status] = {"description": PROBLEMS[status], "content": content}
     operation["responses"] = dict(sorted(responses.items()))
 

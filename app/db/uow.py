@@ -15,6 +15,7 @@ from app.db.engine import database_errors
 from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.budgets import BudgetRepository
 from app.repositories.chunks import ChunkRepository
+from app.repositories.completions import CompletionRepository
 from app.repositories.documents import DocumentRepository
 from app.repositories.evaluation import EvaluationRepository
 from app.repositories.feedback import FeedbackRepository
@@ -50,6 +51,10 @@ class UnitOfWork:
     @cached_property
     def chunks(self) -> ChunkRepository:
         return ChunkRepository(self._session, self.caller)
+
+    @cached_property
+    def completions(self) -> CompletionRepository:
+        return CompletionRepository(self._session, self.caller)
 
     @cached_property
     def documents(self) -> DocumentRepository:

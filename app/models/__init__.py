@@ -4,6 +4,7 @@ from app.models.api_keys import ApiKey
 from app.models.base import Base
 from app.models.budgets import Budget, BudgetReservation
 from app.models.chunks import Chunk, ChunkEmbedding
+from app.models.completions import CompletionHead
 from app.models.documents import Document, DocumentVersion
 from app.models.feedback import Feedback
 from app.models.idempotency import IdempotencyKey
@@ -26,6 +27,7 @@ __all__ = [
     "ChatSession",
     "Chunk",
     "ChunkEmbedding",
+    "CompletionHead",
     "CorpusStatistics",
     "Document",
     "DocumentVersion",

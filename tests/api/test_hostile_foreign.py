@@ -77,7 +77,9 @@ async def test_foreign_and_unknown_get_the_same_answer(
 async def test_every_route_with_an_id_is_in_the_list_above(edge: Tenant) -> None:
     paths = (await edge.http.get("/openapi.json")).json()["paths"]
     known = {(method.lower(), path.replace("%s", f"{{{noun}_id}}")) for method, noun, path, _ in ROUTES}
-    routes = {(m, p.removeprefix(API)) for p, methods in paths.items() if "{" in p for m in methods}
+    routes = {
+        (m, p.removeprefix(API)) for p, methods in paths.items() if "{" in p for m in methods if p.startswith(API)
+    }
     assert routes == known
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.api.errors import MEDIA_TYPE
+from app.api.openai_errors import is_openai_path
 from app.core.ids import new_id
 from tests.conftest import Service
 
@@ -27,6 +28,10 @@ def takes_key(operation: dict[str, Any]) -> bool:
     return [*content] == [MEDIA_TYPE] and "Idempotency-Key" in str(operation["parameters"])
 
 
+def media_type(path: str) -> str:
+    return "application/json" if is_openai_path(path) else MEDIA_TYPE
+
+
 async def test_every_operation_reads_well(document: dict[str, Any]) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(ids) == len(set(ids))
@@ -36,7 +41,7 @@ async def test_every_operation_reads_well(document: dict[str, Any]) -> None:
         assert "422" not in operation["responses"] or takes_key(operation), (method, path)
         if path not in PUBLIC:
             assert {"ApiKey", "Bearer"} == {name for item in operation["security"] for name in item}, (method, path)
-            assert MEDIA_TYPE in operation["responses"]["401"]["content"]
+            assert media_type(path) in operation["responses"]["401"]["content"]
     assert {"ApiKey", "Bearer"} == set(document["components"]["securitySchemes"])
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
@@ -62,9 +67,10 @@ async def test_every_route_but_the_public_ones_wants_a_key(document: dict[str, A
                 assert response.status_code == 200, path
                 continue
             assert response.status_code == 401, (method, path)
-            assert response.headers["content-type"] == MEDIA_TYPE
+            assert response.headers["content-type"] == media_type(path)
             assert "Bearer" in response.headers["www-authenticate"]
-            assert response.json()["code"] == "unauthorized"
+            told = response.json()
+            assert (told["error"] if is_openai_path(path) else told)["code"] == "unauthorized"
 
 
 async def test_credentials(service: Service) -> None:

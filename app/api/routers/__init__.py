@@ -9,6 +9,7 @@ from app.api.routers import (
     files,
     health,
     messages,
+    openai,
     reindex,
     search,
     sessions,
@@ -30,4 +31,5 @@ ROUTERS = (
     chat_ws.router,
     usage.router,
     webhooks.router,
+    openai.router,
 )
