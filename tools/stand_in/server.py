@@ -76,10 +76,13 @@ class StandIn:
         asked.open += 1
         try:
             await asyncio.wait({playing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not playing.done():
-                asked.hung_up += 1
-                return False
-            return playing.result()
+            try:
+                if playing.done():
+                    return playing.result()
+            except ConnectionError:
+                pass
+            asked.hung_up += 1
+            return False
         finally:
             asked.open -= 1
             for task in (playing, leaving):

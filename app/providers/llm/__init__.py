@@ -79,9 +79,7 @@ def _openai(settings: ModelSettings, budgets: Budgets) -> list[ChatModel]:
     if not _list(settings.openai_model):
         raise _not_configured("LLM_PROVIDER names openai, and OPENAI_MODEL is empty.")
     if settings.openai_base_url.rstrip("/") == OPENAI_URL and not settings.openai_api_key:
-        raise _not_configured(
-            "OPENAI_API_KEY is empty; for a server that needs none set OPENAI_BASE_URL."
-        )
+        raise _not_configured("OPENAI_API_KEY is empty; for a server that needs none set OPENAI_BASE_URL.")
     _check_url("OPENAI_BASE_URL", settings.openai_base_url)
     from app.providers.llm.openai import OpenAIModel
 

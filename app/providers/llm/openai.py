@@ -1,12 +1,11 @@
 """Any server that speaks OpenAI's chat completions: OpenAI, Ollama, vLLM, LiteLLM, llama.cpp."""
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal
 
-import httpx
+import aiohttp
 
 from app.core.logging import get_logger
 from app.providers.llm.budgets import Budgets
@@ -22,7 +21,7 @@ LIMITS = ("max_tokens", "max_completion_tokens")
 DONE = b"[DONE]"
 ERROR_BYTES = 64 << 10
 """Of the body of an error; the rest is not read."""
-KEPT_CONNECTIONS = 50
+UNREADABLE = (ValueError, AttributeError, TypeError, KeyError)
 log = get_logger(__name__)
 
 
@@ -40,23 +39,20 @@ class OpenAIModel:
         self._learned = False
         self._asks_usage = True
         self._connect_seconds = connect_seconds
-        self._opening = asyncio.Lock()
-        self._opened: httpx.AsyncClient | None = None
+        self._opened: aiohttp.ClientSession | None = None
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
-        client = await self._client()
-        body = self._body(prompt)
-        with _http_errors(self.name):
-            async with client.stream("POST", self._url, json=body, headers=self._headers) as response:
-                if response.status_code != httpx.codes.OK:
-                    raise await self._refused(response, body)
-                async with contextlib.aclosing(_items(response)) as items:
-                    async for item in items:
-                        yield item
+        response = await self._send(self._body(prompt))
+        try:
+            async with contextlib.aclosing(_items(response)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            response.close()
 
     async def close(self) -> None:
         if self._opened is not None:
-            await self._opened.aclose()
+            await self._opened.close()
             self._opened = None
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
@@ -65,10 +61,21 @@ class OpenAIModel:
         body = {"model": self._model, "messages": system + said, self._limit: prompt.max_tokens, "stream": True}
         return body | ({"stream_options": {"include_usage": True}} if self._asks_usage else {})
 
-    async def _refused(self, response: httpx.Response, sent: Mapping[str, Any]) -> ModelFailed:
-        reason = reason_of_status(response.status_code)
-        said = await _start_of(response)
-        log.warning("llm.refused", model=self.name, status=response.status_code)
+    async def _send(self, body: Mapping[str, Any]) -> aiohttp.ClientResponse:
+        """Neither the address nor what the server said goes to the log: it may repeat the prompt."""
+        try:
+            response = await self._session().post(self._url, json=body, headers=self._headers, allow_redirects=False)
+            if response.status != 200:
+                async with response:
+                    raise self._refused(response, body, await _start_of(response))
+        except (aiohttp.ClientError, OSError) as exc:
+            log.warning("llm.unreachable", model=self.name, error=type(exc).__name__)
+            raise ModelFailed(_reason_before(exc)) from exc
+        return response
+
+    def _refused(self, response: aiohttp.ClientResponse, sent: Mapping[str, Any], said: str) -> ModelFailed:
+        reason = reason_of_status(response.status)
+        log.warning("llm.refused", model=self.name, status=response.status)
         return ModelFailed(
             reason,
             retry_after=seconds(response.headers.get("retry-after")),
@@ -86,18 +93,17 @@ class OpenAIModel:
                 return True
         return False
 
-    async def _client(self) -> httpx.AsyncClient:
-        """Opened when it is first needed; certificates are read in a thread."""
-        async with self._opening:
-            if self._opened is None:
-                tls = await asyncio.to_thread(httpx.create_ssl_context)
-                self._opened = httpx.AsyncClient(
-                    verify=tls,
-                    timeout=httpx.Timeout(Budgets().total, connect=self._connect_seconds),
-                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS),
-                    headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"},
-                )
-            return self._opened
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(connect=self._connect_seconds, sock_read=Budgets().total),
+                headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"},
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=True,
+            )
+        return self._opened
 
 
 class _Answer:
@@ -108,12 +114,22 @@ class _Answer:
         self.begun = False
         self.done = False
         self.usage: Mapping[str, Any] = {}
+        self.failure: Exception | None = None
 
     def ended(self) -> bool:
         return self.stopped is not None or self.done
 
-    def read(self, data: bytes) -> str:
-        """The text in an event. ModelFailed when it is an error, ValueError and others when it has not the shape."""
+    def read(self, batch: Sequence[bytes]) -> str:
+        """The text in it, up to the event with which something is wrong."""
+        texts: list[str] = []
+        try:
+            for data in batch:
+                texts.append(self._text(data))  # noqa: PERF401 - what came before a failure is kept
+        except (ModelFailed, *UNREADABLE) as exc:
+            self.failure = exc
+        return "".join(texts)
+
+    def _text(self, data: bytes) -> str:
         self.begun = True
         if data == DONE:
             self.done = True
@@ -136,14 +152,16 @@ class _Answer:
         return Finished(self.stopped or "stop", *known)
 
 
-async def _items(response: httpx.Response) -> AsyncGenerator[Delta | Finished, None]:
+async def _items(response: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Finished, None]:
     answer = _Answer()
     try:
-        async with contextlib.aclosing(data_lines(response.aiter_raw())) as lines:
-            async for data in with_grace(lines, answer.ended):
-                if text := answer.read(data):
+        async with contextlib.aclosing(data_lines(response.content.iter_any())) as batches:
+            async for batch in with_grace(batches, answer.ended):
+                if text := answer.read(batch):
                     yield Delta(text)
-    except (ModelFailed, ValueError, AttributeError, TypeError, KeyError, httpx.TransportError) as exc:
+                if answer.failure:
+                    raise answer.failure
+    except (ModelFailed, aiohttp.ClientError, OSError, *UNREADABLE) as exc:
         if not answer.ended():
             raise _failure(exc) from exc
     if not answer.ended():
@@ -155,26 +173,21 @@ def _failure(exc: Exception) -> ModelFailed:
     """Of a stream that had begun."""
     if isinstance(exc, ModelFailed):
         return exc
-    if isinstance(exc, httpx.TransportError):
-        return ModelFailed("timeout" if isinstance(exc, httpx.TimeoutException) else "interrupted")
-    return ModelFailed("bad_response")
+    if isinstance(exc, TimeoutError):
+        return ModelFailed("timeout")
+    return ModelFailed("interrupted" if isinstance(exc, aiohttp.ClientError | OSError) else "bad_response")
 
 
-@contextlib.contextmanager
-def _http_errors(model: str) -> Iterator[None]:
-    """Neither the address nor what the server said goes to the log: it may repeat the prompt."""
-    try:
-        yield
-    except httpx.TransportError as exc:
-        log.warning("llm.unreachable", model=model, error=type(exc).__name__)
-        slow = isinstance(exc, httpx.ReadTimeout | httpx.WriteTimeout)
-        raise ModelFailed("timeout" if slow else "unavailable") from exc
+def _reason_before(exc: Exception) -> Reason:
+    if isinstance(exc, TimeoutError) and not isinstance(exc, aiohttp.ConnectionTimeoutError):
+        return "timeout"
+    return "bad_response" if isinstance(exc, aiohttp.ClientResponseError) else "unavailable"
 
 
-async def _start_of(response: httpx.Response) -> str:
+async def _start_of(response: aiohttp.ClientResponse) -> str:
     body = b""
-    with contextlib.suppress(httpx.TransportError):
-        async for chunk in response.aiter_raw():
+    with contextlib.suppress(aiohttp.ClientError, OSError):
+        async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > ERROR_BYTES:
                 break

@@ -34,5 +34,7 @@ class Tries:
         return pause
 
     def _time_left(self, later: int) -> float:
+        """For the model in hand: never less than an even part of what is left for all."""
         later = min(later, self.calls_left - 1)
-        return self._until - asyncio.get_running_loop().time() - later * self._budgets.share
+        left = self._until - asyncio.get_running_loop().time()
+        return left - min(later * self._budgets.share, left * later / (later + 1))

@@ -9,29 +9,31 @@ LONGEST_LINE = 16 << 20
 OTHER_FIELDS = (b":", b"event:", b"id:", b"retry:")
 
 
-async def data_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """What stands after `data:`. ModelFailed(bad_response) when it is something else than server-sent events."""
-    buffer = bytearray()
-    searched = 0
+async def data_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes], None]:
+    """What stands after `data:`, in the batches that the network makes: the busier we are, the larger they are.
+
+    ModelFailed(bad_response) when it is something else than server-sent events.
+    """
+    kept: list[bytes] = []
+    size = 0
     async for chunk in chunks:
-        buffer += chunk
-        while (end := buffer.find(b"\n", searched)) >= 0:
-            line = bytes(buffer[:end])
-            del buffer[: end + 1]
-            searched = 0
-            if data := _data(line):
-                yield data
-        searched = len(buffer)
-        if searched > LONGEST_LINE:
+        before, newline, after = chunk.rpartition(b"\n")
+        if newline:
+            yield _data(b"".join([*kept, before]))
+            kept, size = [], 0
+        kept.append(after)
+        size += len(after)
+        if size > LONGEST_LINE:
             raise ModelFailed("bad_response")
-    if data := _data(bytes(buffer)):
-        yield data
+    yield _data(b"".join(kept))
 
 
-def _data(line: bytes) -> bytes:
-    line = line.strip()
-    if line.startswith(b"data:"):
-        return line[len(b"data:") :].strip()
-    if line and not line.startswith(OTHER_FIELDS):
-        raise ModelFailed("bad_response")
-    return b""
+def _data(lines: bytes) -> list[bytes]:
+    found = []
+    for line in lines.splitlines():
+        line = line.strip()
+        if line.startswith(b"data:"):
+            found.append(line[len(b"data:") :].strip())
+        elif line and not line.startswith(OTHER_FIELDS):
+            raise ModelFailed("bad_response")
+    return found
