@@ -68,6 +68,10 @@ class ModelChain:
         """The models that are left alone for now because they failed."""
         return [link.model.name for link in self._links if not link.breaker.closed]
 
+    def each(self) -> list["ModelChain"]:
+        """A chain of each model alone, to see which of them work. They share the models: close one of all."""
+        return [ModelChain([link.model], budgets=self._budgets, clock=self._clock) for link in self._links]
+
     async def close(self) -> None:
         for link in self._links:
             await link.model.close()
