@@ -38,7 +38,10 @@ def parsed(data: bytes, at_once: int) -> list[tuple[str, Any]]:
 class TestFrames:
     @pytest.mark.parametrize("at_once", [1, 7, 4096])
     def test_botocore_reads_them(self, at_once: int) -> None:
-        events = [("messageStart", {"role": "assistant"}), ("contentBlockDelta", {"delta": {"text": "తెలుగు"}})]
+        events: list[tuple[str, dict[str, Any]]] = [
+            ("messageStart", {"role": "assistant"}),
+            ("contentBlockDelta", {"delta": {"text": "తెలుగు"}}),
+        ]
         data = b"".join(frames.event(kind, payload) for kind, payload in events)
         data += frames.exception("throttlingException", "Slow down.")
         assert parsed(data, at_once) == [*events, ("throttlingException", {"message": "Slow down."})]

@@ -152,9 +152,9 @@ async def _items(events: AsyncIterator[Mapping[str, Any]]) -> AsyncGenerator[Del
                 yield Delta(text)
     except BROKEN as exc:
         if not answer.ended():
-            raise ModelFailed(_reason(exc, begun=True)) from exc
+            raise ModelFailed(reason=_reason(exc, begun=True)) from exc
     if not answer.ended():
-        raise ModelFailed("interrupted" if answer.begun else "empty_answer")
+        raise ModelFailed(reason="interrupted" if answer.begun else "empty_answer")
     yield answer.finished()
 
 
@@ -166,7 +166,7 @@ def _aws_errors(model: str) -> Iterator[None]:
     except BROKEN as exc:
         code = exc.response["Error"].get("Code", "") if isinstance(exc, ClientError) else type(exc).__name__
         log.warning("llm.refused", model=model, error=code)
-        raise ModelFailed(_reason(exc, begun=False), retry_after=_retry_after(exc)) from exc
+        raise ModelFailed(reason=_reason(exc, begun=False), retry_after=_retry_after(exc)) from exc
 
 
 def _reason(exc: Exception, *, begun: bool) -> Reason:

@@ -24,7 +24,7 @@ class Call:
             async with asyncio.timeout(seconds):
                 self._first = await self._first_item()
         except TimeoutError as exc:
-            raise ModelFailed("timeout") from exc
+            raise ModelFailed(reason="timeout") from exc
 
     async def _first_item(self) -> Delta | Finished:
         async for item in self._stream:
@@ -34,8 +34,8 @@ class Call:
             elif item.reason == "refused":
                 return item
             else:
-                raise ModelFailed("empty_answer")
-        raise ModelFailed("interrupted")
+                raise ModelFailed(reason="empty_answer")
+        raise ModelFailed(reason="interrupted")
 
     async def rest(self) -> AsyncGenerator[Delta | Finished, None]:
         """The first item and all others, up to the most characters. ModelFailed"""
@@ -57,9 +57,9 @@ class Call:
             async with asyncio.timeout(min(self._budgets.idle, left)):
                 return await anext(self._stream)
         except TimeoutError as exc:
-            raise ModelFailed("timeout") from exc
+            raise ModelFailed(reason="timeout") from exc
         except StopAsyncIteration as exc:
-            raise ModelFailed("interrupted") from exc
+            raise ModelFailed(reason="interrupted") from exc
 
     async def close(self) -> None:
         if isinstance(self._stream, AsyncGenerator):

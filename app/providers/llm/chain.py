@@ -112,7 +112,7 @@ class ModelChain:
     async def _try(self, link: _Link, prompt: Prompt, tries: Tries, later: int) -> _Begun:
         """One model, with its retries. ModelFailed, of the last call of it"""
         retries = 0
-        failure = ModelFailed("circuit_open")
+        failure = ModelFailed(reason="circuit_open")
         while (permit := link.breaker.admit()) is not None:
             try:
                 return await self._call(link, permit, prompt, tries.take(later))

@@ -34,7 +34,7 @@ class ModelFailed(Unavailable):
     default_code = "llm_unavailable"
     default_detail = "The language model did not answer."
 
-    def __init__(self, reason: Reason, *, retry_after: float | None = None, retried: bool | None = None) -> None:
+    def __init__(self, *, reason: Reason, retry_after: float | None = None, retried: bool | None = None) -> None:
         """`retried` where the reason alone does not tell whether another call may help."""
         super().__init__(retry_after=retry_after)
         self.reason: Reason = reason

@@ -70,14 +70,14 @@ class OpenAIModel:
                     raise self._refused(response, body, await _start_of(response))
         except (aiohttp.ClientError, OSError) as exc:
             log.warning("llm.unreachable", model=self.name, error=type(exc).__name__)
-            raise ModelFailed(_reason_before(exc)) from exc
+            raise ModelFailed(reason=_reason_before(exc)) from exc
         return response
 
     def _refused(self, response: aiohttp.ClientResponse, sent: Mapping[str, Any], said: str) -> ModelFailed:
         reason = reason_of_status(response.status)
         log.warning("llm.refused", model=self.name, status=response.status)
         return ModelFailed(
-            reason,
+            reason=reason,
             retry_after=seconds(response.headers.get("retry-after")),
             retried=True if reason == "invalid" and self._learn(sent, said) else None,
         )
@@ -136,7 +136,7 @@ class _Answer:
             return ""
         event = json.loads(data)
         if event.get("error"):
-            raise ModelFailed(_reason_of_error(event["error"]))
+            raise ModelFailed(reason=_reason_of_error(event["error"]))
         self.usage = event.get("usage") or self.usage
         text: Any = ""
         for choice in (event.get("choices") or [])[:1]:
@@ -165,7 +165,7 @@ async def _items(response: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Fin
         if not answer.ended():
             raise _failure(exc) from exc
     if not answer.ended():
-        raise ModelFailed("interrupted" if answer.begun else "empty_answer")
+        raise ModelFailed(reason="interrupted" if answer.begun else "empty_answer")
     yield answer.finished()
 
 
@@ -174,8 +174,8 @@ def _failure(exc: Exception) -> ModelFailed:
     if isinstance(exc, ModelFailed):
         return exc
     if isinstance(exc, TimeoutError):
-        return ModelFailed("timeout")
-    return ModelFailed("interrupted" if isinstance(exc, aiohttp.ClientError | OSError) else "bad_response")
+        return ModelFailed(reason="timeout")
+    return ModelFailed(reason="interrupted" if isinstance(exc, aiohttp.ClientError | OSError) else "bad_response")
 
 
 def _reason_before(exc: Exception) -> Reason:

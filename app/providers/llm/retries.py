@@ -19,7 +19,7 @@ class Tries:
         """Counts a call; how long it may take to its first word. ModelFailed(timeout) when no time is left."""
         seconds = min(self._budgets.first_token, self._time_left(later))
         if seconds <= 0:
-            raise ModelFailed("timeout")
+            raise ModelFailed(reason="timeout")
         self.calls_left -= 1
         return seconds
 

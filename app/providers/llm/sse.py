@@ -24,7 +24,7 @@ async def data_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]
         kept.append(after)
         size += len(after)
         if size > LONGEST_LINE:
-            raise ModelFailed("bad_response")
+            raise ModelFailed(reason="bad_response")
     yield _data(b"".join(kept))
 
 
@@ -35,5 +35,5 @@ def _data(lines: bytes) -> list[bytes]:
         if line.startswith(b"data:"):
             found.append(line[len(b"data:") :].strip())
         elif line and not line.startswith(OTHER_FIELDS):
-            raise ModelFailed("bad_response")
+            raise ModelFailed(reason="bad_response")
     return found
