@@ -22,7 +22,7 @@ from app.db.indexes import Indexes
 from app.db.notify import Channel, Hub, listening
 from app.db.uow import UowFactory, uow_factory
 from app.providers.embedding import canonical_name, open_embedder
-from app.providers.llm import ExtractiveModel
+from app.providers.llm import ExtractiveModel, ModelChain, ModelSettings, open_models
 from app.providers.ports import Embedder, Storage
 from app.providers.reranking import open_reranker
 from app.providers.storage import open_storage
@@ -254,6 +254,22 @@ def make_storage(settings: Settings, folder: Path | None = None) -> Storage:
         prefix=settings.s3_prefix,
         endpoint_url=settings.s3_endpoint_url,
         region=settings.aws_region,
+    )
+
+
+def make_models(settings: Settings) -> ModelChain | None:
+    """None: answers are put together from the passages. Invalid(llm_not_configured)"""
+    return open_models(
+        ModelSettings(
+            provider=settings.llm_provider,
+            bedrock_model_id=settings.bedrock_model_id,
+            bedrock_endpoint_url=settings.bedrock_endpoint_url,
+            region=settings.aws_region,
+            openai_base_url=settings.openai_base_url,
+            openai_api_key=settings.openai_api_key.get_secret_value(),
+            openai_model=settings.openai_model,
+            window=settings.llm_context_tokens,
+        )
     )
 
 

@@ -102,6 +102,17 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def models(
+    question: Annotated[str, typer.Argument(help="What they are asked.")] = "Say hello in one word.",
+    as_json: AsJson = False,
+) -> None:
+    """Ask each language model that is configured: does it answer, how soon, and if not, why."""
+    from app.cli import models as command
+
+    command.models(question, as_json=as_json)
+
+
+@app.command()
 def probe(
     worker: Annotated[bool, typer.Option("--worker", help="Ask for the worker instead of the API.")] = False,
 ) -> None:

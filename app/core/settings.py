@@ -115,6 +115,29 @@ class Settings(BaseSettings):
         "auto", description="`auto` uses bf16 where the processor has it; the shipped model only."
     )
     top_k: int = Field(5, ge=1, le=50, description="Passages retrieved for an answer unless the request says.")
+    llm_provider: str = Field(
+        "",
+        description="Who writes the answers: `bedrock`, `openai`, `extractive`, or several in order, e.g. "
+        "`bedrock,openai`. Empty: what is configured below, else `extractive`.",
+    )
+    bedrock_model_id: str = Field(
+        "",
+        description="Model id, inference profile or ARN of Amazon Bedrock; several, divided by commas, are asked in "
+        "order. Credentials as the AWS CLI finds them.",
+    )
+    bedrock_endpoint_url: str = Field("", description="Another endpoint than the region's own.")
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1",
+        description="OpenAI, or a server that speaks its format: `http://localhost:11434/v1` is Ollama.",
+    )
+    openai_api_key: SecretStr = Field(SecretStr(""), description="Sent to OPENAI_BASE_URL. Many servers need none.")
+    openai_model: str = Field(
+        "", description="Model of OPENAI_BASE_URL; several, divided by commas, are asked in order."
+    )
+    llm_max_tokens: int = Field(1024, ge=1, description="Longest answer of a language model, in tokens.")
+    llm_context_tokens: int = Field(
+        8192, ge=1024, description="Window of the language model: prompt and answer together, in tokens."
+    )
     reranker_model: str = Field(
         "",
         description="A cross-encoder that scores the passages found once more, e.g. "

@@ -161,6 +161,13 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelStarted:
+    """Before the first delta of a chain of models: which of them answers."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """What was said before, or is asked now."""
 
