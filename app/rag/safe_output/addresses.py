@@ -1,0 +1,114 @@
+from typing import ClassVar
+
+import regex
+
+from app.rag.markers import MARKER
+from app.rag.safe_output.links import CLOSE, OPEN
+from app.rag.safe_output.names import ATTRIBUTES, DEAD_SCHEMES, EAGER_SCHEMES, FILES, TOP_LEVEL
+from app.rag.safe_output.places import Places
+from app.rag.safe_output.stage import Match, Stage
+
+_ENDS = r"""\s/\\?#<>"'`()\[\]{}|^,;!*\ufdd0-\ufdd2"""
+_URL = regex.compile(
+    rf"(?P<scheme>https?|ftp)(?P<slashes>\\?:(?:\\?[/\\])++)(?P<host>[^{_ENDS}]*+)(?=[{_ENDS}])", regex.IGNORECASE
+)
+_ENDING = r"(?=[/?#]|[.,:;!?)\"'*_~\]`|]*+\s)"
+"""Behind a host that may stay: anything else, some program takes for a part of it."""
+_ALLOWED_URL = regex.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9\-]++(?:\.[a-z0-9\-]++)*+)(?::(?P<port>[0-9]{1,5}+))?+" + _ENDING,
+    regex.IGNORECASE,
+)
+_DOTTED = regex.compile(r"(?:\.(?=\w)[\w\-]++)++(?=[^\w.\-]|\.[^\w])")
+_DOTTED_ENDING = regex.compile(r"(?:\.[\w\-]++)++" + _ENDING)
+_COLON_SLASHES = regex.compile(r":\\?/(?:\\?[/\\])++(?=[^/\\])")
+_COLON = regex.compile(r":(?=\S)")
+_DATA = regex.compile(r":(?=[a-z]++/[a-z])", regex.IGNORECASE)
+_SCHEME = regex.compile(r"[A-Za-z0-9+.\-]*?(?P<name>[A-Za-z]++)$")
+_LABEL = regex.compile(r"(?P<mail>\S@)?(?P<alone>(?<![^\s/(\"'`\[*]))?(?P<label>(?<![\w\-])[\w\-]++)\\?$")
+_WORD = 100
+_SENTENCE = regex.compile(r"\p{Lu}\p{Ll}+")
+_CLOSERS = "]】］〕"
+_NO_NAME = ("", ".", ":", "/")
+
+
+class Addresses(Stage):
+    """https://evil.example becomes hxxps://evil[.]example, unless its host is allowed."""
+
+    start: ClassVar[regex.Pattern[str]] = regex.compile(rf"(?<![A-Za-z0-9])[hHfF]|[:.{OPEN}]")
+    longest: ClassVar[int] = 300
+    remembered: ClassVar[int] = 2000
+
+    def __init__(self, places: Places) -> None:
+        super().__init__()
+        self._places = places
+
+    def resolve(self, at: int) -> tuple[str, int]:
+        first = self._text[at]
+        if first == OPEN:
+            end = self._text.index(CLOSE, at) + 1
+            return self._text[at:end], end
+        if first == ":":
+            return self._colon(at)
+        return self._dot(at) if first == "." else self._url(at)
+
+    def _url(self, at: int) -> tuple[str, int]:
+        found = self.match(_URL, at)
+        if found is None:
+            return self.literal(at)
+        allowed = self.match(_ALLOWED_URL, at)
+        if allowed is not None and self._places.allow_host(allowed["host"], allowed["port"], scheme=allowed["scheme"]):
+            return allowed.group(), allowed.end()
+        scheme = found["scheme"].replace("t", "x").replace("T", "X")
+        host = found["host"].rstrip(".:")
+        return scheme + found["slashes"] + _broken(host), found.start("host") + len(host)
+
+    def _colon(self, at: int) -> tuple[str, int]:
+        named = _SCHEME.search(self._text, max(0, at - _WORD), at)
+        scheme = named["name"].lower() if named is not None else ""
+        pattern = _COLON if scheme in EAGER_SCHEMES else _DATA if scheme == "data" else _COLON_SLASHES
+        if named is None or len(named.group()) < 2 or scheme in DEAD_SCHEMES:
+            return self.literal(at)
+        found = self.match(pattern, at)
+        return (f"[{found.group()}]", found.end()) if found is not None else self.literal(at)
+
+    def _dot(self, at: int) -> tuple[str, int]:
+        before = self._text[at - 1 : at]
+        dotted = None if before in _NO_NAME or before.isspace() else self.match(_DOTTED, at)
+        if dotted is None:
+            return self.literal(at)
+        name = self._name(at, behind_marker=before in _CLOSERS)
+        mail = name is not None and name["mail"] is not None
+        labels = [name["label"] if name is not None else "", *dotted.group().split(".")[1:]]
+        if not _live(labels, mail=mail) or self._stays(labels, dotted, name):
+            return dotted.group(), dotted.end()
+        if len(labels) == 2 and not mail and _SENTENCE.fullmatch(labels[1]):
+            return f". {labels[1]}", dotted.end()
+        return _broken(dotted.group()), dotted.end()
+
+    def _name(self, at: int, *, behind_marker: bool) -> Match | None:
+        """What stands before the dot, also when a marker between them is going to be removed."""
+        if not behind_marker:
+            return _LABEL.search(self._text, max(0, at - _WORD), at)
+        before = MARKER.sub("", self._text[max(0, at - self.remembered) : at])
+        return _LABEL.search(before, max(0, len(before) - _WORD))
+
+    def _stays(self, labels: list[str], dotted: Match, name: Match | None) -> bool:
+        host, last = ".".join(labels), labels[-1].lower()
+        if host.isascii() and self._places.allow_host(host):
+            return self.match(_DOTTED_ENDING, dotted.start()) is not None
+        if name is None or name["mail"] or name["alone"] is None or len(labels) > 2:
+            return False
+        if self._text[dotted.end()] in "/:@\\?#":
+            return False
+        return last in FILES or (self._code.inside and last in ATTRIBUTES)
+
+
+def _live(labels: list[str], *, mail: bool) -> bool:
+    last = labels[-1].lower()
+    if mail:
+        return not last.isdigit()
+    return last in TOP_LEVEL or last.startswith("xn--") or labels[0].lower() == "www"
+
+
+def _broken(host: str) -> str:
+    return host.replace(".", "[.]").replace("。", "[.]")
