@@ -62,7 +62,12 @@ class Corpus:
     document_id: Any
 
     def query(self, **given: Any) -> SearchQuery:
-        known: dict[str, Any] = {"question": "w17 w4021 w12000", "config": "simple", "fetched": 50, "embedding": [0.5, *[0.1] * 7]}
+        known: dict[str, Any] = {
+            "question": "w17 w4021 w12000",
+            "config": "simple",
+            "fetched": 50,
+            "embedding": [0.5, *[0.1] * 7],
+        }
         return SearchQuery(space_id=self.space_id, width=WIDTH, **(known | given))
 
 
