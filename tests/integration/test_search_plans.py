@@ -62,7 +62,12 @@ class Corpus:
     document_id: Any
 
     def query(self, **given: Any) -> SearchQuery:
-        known = {"question": "w17 w4021 w12000", "config": "simple", "fetched": 50, "embedding": [0.5, *[0.1] * 7]}
+        known: dict[str, Any] = {
+            "question": "w17 w4021 w12000",
+            "config": "simple",
+            "fetched": 50,
+            "embedding": [0.5, *[0.1] * 7],
+        }
         return SearchQuery(space_id=self.space_id, width=WIDTH, **(known | given))
 
 
@@ -128,7 +133,7 @@ FILTERS: dict[str, dict[str, Any]] = {
 }
 SMALL = {"few-documents", "collection", "language"}
 """Searched exactly."""
-LEGS = {"vector": {"by_text": False}, "text": {"embedding": None}, "hybrid": {}}
+LEGS: dict[str, dict[str, Any]] = {"vector": {"by_text": False}, "text": {"embedding": None}, "hybrid": {}}
 USERS = {"tenant": None, "user": "ravi"}
 
 
@@ -167,7 +172,7 @@ def scanned(nodes: list[dict[str, Any]]) -> set[str]:
 async def test_small_statements_use_indexes(corpus: Corpus) -> None:
     tenant = {"tenant": corpus.caller.tenant_id}
     near = tenant | {"embedding": "[0.5,0.1,0.1,0.1,0.1,0.1,0.1,0.1]"}
-    asked = [
+    asked: list[tuple[TextClause, dict[str, Any]]] = [
         (search_sql.TENANT_SIZE, tenant),
         (search_sql.background_statement(corpus.space_id, WIDTH), near),
         (search_sql.scope_statement(frozenset({"collection"}), 20_001), tenant | {"collection": "few"}),
