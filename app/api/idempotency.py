@@ -53,8 +53,10 @@ class Once:
         *,
         again: Callable[[UUID], Awaitable[Made]] | None = None,
         said: Said | None = None,
+        early: bool = False,
     ) -> Response:
-        """`again` reads what was made, for services that keep no answer; `said` reads a body that is not JSON."""
+        """`again` reads what was made, for services that keep no answer; `said` reads a body that is not JSON; `early`
+        looks for the key before the service begins, for one that does something before its transaction."""
         if self._key is None:
             return present(await act(caller))
         claim = Claim(
@@ -66,7 +68,8 @@ class Once:
         claiming = replace(caller, claim=claim)
         service: IdempotencyService = self._request.app.state.runtime.idempotency
         try:
-            await service.check(claiming)
+            if early:
+                await service.check(claiming)
             return present(await act(claiming))
         except AlreadyDone as exc:
             response = await _repeated(exc.stored, present, again)

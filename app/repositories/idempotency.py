@@ -9,6 +9,13 @@ from app.core.idempotency import Claim, Reply
 from app.models import IdempotencyKey
 from app.repositories.base import Repository
 
+_STORED = (
+    IdempotencyKey.fingerprint,
+    IdempotencyKey.subject_id,
+    IdempotencyKey.status,
+    IdempotencyKey.headers,
+    IdempotencyKey.body,
+)
 _EXPIRES = func.now() + text("interval '24 hours'")
 
 
@@ -38,8 +45,8 @@ class IdempotencyRepository(Repository):
         return locked
 
     async def find(self, claim: Claim) -> Stored | None:
-        statement = select(IdempotencyKey).where(self._is(claim), IdempotencyKey.expires_at > func.now())
-        row = (await self._session.execute(statement)).scalar_one_or_none()
+        statement = select(*_STORED).where(self._is(claim), IdempotencyKey.expires_at > func.now())
+        row = (await self._session.execute(statement)).one_or_none()
         if row is None:
             return None
         reply = None
@@ -47,8 +54,8 @@ class IdempotencyRepository(Repository):
             reply = Reply(row.status, row.headers or {}, row.body)
         return Stored(row.fingerprint, row.subject_id, reply)
 
-    async def add(self, claim: Claim, subject_id: UUID | None, reply: Reply | None) -> None:
-        """Takes the place of one that has expired; the claim must be locked."""
+    async def add(self, claim: Claim, subject_id: UUID | None, reply: Reply | None) -> bool:
+        """Takes the place of one that has expired. False when there is one in force: the effect must not be kept."""
         values = {
             "fingerprint": claim.fingerprint,
             "subject_id": subject_id,
@@ -60,13 +67,13 @@ class IdempotencyRepository(Repository):
         }
         whose = {"tenant_id": self._caller.tenant_id, "principal": self._caller.principal}
         statement = insert(IdempotencyKey).values(**whose, route=claim.route, key=claim.key, **values)
-        await self._session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["tenant_id", "principal", "route", "key"],
-                set_=values,
-                where=IdempotencyKey.expires_at <= func.now(),
-            )
+        statement = statement.on_conflict_do_update(
+            index_elements=["tenant_id", "principal", "route", "key"],
+            set_=values,
+            where=IdempotencyKey.expires_at <= func.now(),
         )
+        added = await self._session.execute(statement.returning(IdempotencyKey.key))
+        return added.scalar_one_or_none() is not None
 
     async def forget(self, subject_id: UUID) -> None:
         """In the transaction that deletes it: the key stays used, what was answered goes."""

@@ -76,8 +76,8 @@ async def once(uow: UnitOfWork) -> AsyncIterator[Answer]:
     yield answer
     if not answer.settled:
         raise RuntimeError("an effect without an answer to keep")
-    if claim is not None and answer.stored:
-        await uow.idempotency.add(claim, answer.subject_id, answer.reply)
+    if claim is not None and answer.stored and not await uow.idempotency.add(claim, answer.subject_id, answer.reply):
+        raise in_progress()
 
 
 async def _require_new(uow: UnitOfWork, claim: Claim) -> None:
@@ -94,7 +94,7 @@ class IdempotencyService:
         self._uow = uow
 
     async def check(self, caller: Caller) -> None:
-        """Before any work is done for a claim: KeyReused, AlreadyDone."""
+        """For services that do something before their transaction: KeyReused, AlreadyDone."""
         if caller.claim is not None:
             async with self._uow(caller) as uow:
                 await _require_new(uow, caller.claim)

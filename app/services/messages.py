@@ -48,7 +48,8 @@ class MessageService:
                 raise session_not_found()
             created_at = await uow.messages.add(values | {"seq": seq}, sources)
             answer.refer(values["id"])
-            if caller.claim is not None and (row := await uow.messages.get(values["id"])):
+            spelled_anew = caller.claim is not None and bool(sources or request.context_metadata)
+            if spelled_anew and (row := await uow.messages.get(values["id"])):
                 return message_out(row)  # as it will be read when the key comes again
         return message_out(values | {"seq": seq, "created_at": created_at, "sources": sources})
 

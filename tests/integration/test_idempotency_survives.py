@@ -92,7 +92,7 @@ async def test_killed_at_random_moments_every_request_has_one_effect(here: Place
         assert sum(len(client.sent_again) for client in clients) >= KILLS  # requests were cut off, and sent again
 
         stored = Counter[str]()
-        seqs = {}
+        seqs: dict[str, tuple[str, int]] = {}
         for session in sessions:
             messages = await all_items(http, f"{path}/{session}/messages")
             assert [item["seq"] for item in messages] == [*range(1, len(messages) + 1)]

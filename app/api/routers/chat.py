@@ -58,7 +58,7 @@ async def ask(
     async def read(turn_id: UUID) -> ChatAnswer:
         return await _finished(runtime, caller, await _ended(runtime, caller, turn_id))
 
-    return await once.answer(caller, run, _answered, again=read)
+    return await once.answer(caller, run, _answered, again=read, early=True)
 
 
 def _answered(answer: ChatAnswer) -> Response:
@@ -102,6 +102,7 @@ async def stream(
         partial(runtime.chat.ask, question=question),
         lambda turn_id: EventStream(runtime.turns.frames(caller, turn_id)),
         again=partial(_ended, runtime, caller),
+        early=True,
     )
 
 

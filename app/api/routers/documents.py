@@ -68,11 +68,11 @@ async def create(request: Request, runtime: RuntimeDep, caller: IngestCaller, on
         data = await asyncio.to_thread(parse_json, await request.body())
         body = _valid(DocumentText, data)
         add = partial(runtime.documents.create, upload=_from_json(body))
-        return await once.answer(caller, add, _accepted, said=partial(said_in_text, data, body.text))
+        return await once.answer(caller, add, _accepted, said=partial(said_in_text, data, body.text), early=True)
     if media_type == "multipart/form-data":
         async with read_form(request, max_field_bytes=runtime.settings.max_upload_bytes) as items:
             add = partial(runtime.documents.create, upload=_from_form(items))
-            return await once.answer(caller, add, _accepted, said=partial(said_in_form, items))
+            return await once.answer(caller, add, _accepted, said=partial(said_in_form, items), early=True)
     raise Unsupported("unsupported_type", "Send multipart/form-data with a file, or application/json with `text`.")
 
 

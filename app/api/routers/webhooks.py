@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=Gua
     summary="Be told when a document is ready or has failed",
 )  # fmt: skip
 async def create(runtime: RuntimeDep, caller: AdminCaller, once: OnceDep, body: WebhookCreate) -> Response:
-    return await once.answer(caller, partial(runtime.webhooks.create, request=body), _created)
+    return await once.answer(caller, partial(runtime.webhooks.create, request=body), _created, early=True)
 
 
 def _created(webhook: Webhook) -> Response:
