@@ -22,7 +22,7 @@ from app.db.indexes import Indexes
 from app.db.notify import Channel, Hub, listening
 from app.db.uow import UowFactory, uow_factory
 from app.providers.embedding import canonical_name, open_embedder
-from app.providers.llm import ExtractiveModel, ModelChain, ModelSettings, open_models
+from app.providers.llm import ModelChain, ModelSettings, open_models
 from app.providers.ports import Embedder, Storage
 from app.providers.reranking import open_reranker
 from app.providers.storage import open_storage
@@ -31,6 +31,7 @@ from app.readers.limits import Limits
 from app.repositories.documents import CHANNEL as DOCUMENT_CHANNEL
 from app.repositories.spaces import CHANNEL
 from app.repositories.turn_events import CHANNEL as TURN_CHANNEL
+from app.services.answering import Answering
 from app.services.auth import AuthService
 from app.services.budgets import BudgetService
 from app.services.chat import ChatService
@@ -138,7 +139,10 @@ async def open_runtime(
         spaces = SpaceService(uow, embedders, Indexes(engine))
         await spaces.open(model)
         retrieval = await stack.enter_async_context(_open_retrieval(settings, uow, spaces))
-        runtime = _assemble(settings, engine, uow, storage, retrieval, spaces)
+        models = make_models(settings)
+        if models is not None:
+            stack.push_async_callback(models.close)
+        runtime = _assemble(settings, engine, uow, storage, retrieval, spaces, models)
         await runtime.auth.register_settings_key(settings_key(settings))
         stack.push_async_callback(runtime.turn_signals.close)
         stack.push_async_callback(runtime.chat.drain, TURN_WAIT_SECONDS)
@@ -192,18 +196,21 @@ async def _follow_switches(engine: AsyncEngine, spaces: SpaceService) -> None:
 
 def _assemble(
     settings: Settings, engine: AsyncEngine, uow: UowFactory, storage: Storage, retrieval: RetrievalService,
-    spaces: SpaceService,
+    spaces: SpaceService, models: ModelChain | None,
 ) -> Runtime:  # fmt: skip
     live, draining = LiveTurns(), Draining()
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
     turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
+    budgets = BudgetService(uow, limits_of(settings))
     chat = ChatService(
         uow,
         turns,
         live,
         retrieval,
-        ExtractiveModel(),
+        Answering(
+            models, budgets=budgets, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts
+        ),
         top_k=settings.top_k,
         max_chars=settings.max_message_chars,
         citing=Citing(spaces),
@@ -231,15 +238,20 @@ def _assemble(
         turn_signals=signals,
         turn_housekeeping=TurnHousekeeping(uow, events_hours=settings.turn_events_hours),
         chat=chat,
-        completions=CompletionService(uow, chat, turns, max_chars=settings.max_message_chars),
+        completions=CompletionService(uow, chat, turns, max_chars=settings.max_message_chars, model=models),
         embeddings=EmbeddingService(spaces),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
-        budgets=BudgetService(uow, limits_of(settings)),
+        budgets=budgets,
         usage=UsageService(uow),
         webhooks=_webhooks(uow, settings),
-        health=HealthService(engine, storage, degraded=spaces.degraded, draining=draining),
+        health=HealthService(engine, storage, degraded=partial(_degraded, spaces, models), draining=draining),
         draining=draining,
     )
+
+
+def _degraded(spaces: SpaceService, models: ModelChain | None) -> list[str]:
+    """Optional parts that do not work at the moment."""
+    return [*spaces.degraded(), *(["llm"] if models is not None and models.degraded() else [])]
 
 
 def _webhooks(uow: UowFactory, settings: Settings) -> WebhookService:

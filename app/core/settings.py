@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     max_pages: int = Field(2000, ge=1, description="Longest document that is read, in pages.")
     parser_timeout_seconds: int = Field(60, ge=1, description="A document that takes longer to read fails.")
     parser_memory_mb: int = Field(2048, ge=256, description="Memory limit of the process that reads a document.")
+    link_allowed_hosts: str = Field(
+        "",
+        description="Comma-separated hosts that answers may link to, subdomains included, e.g. `docs.shop.example`. "
+        "Other links, and all images, are taken out of what a model says; links to the cited documents stay.",
+    )
     max_message_chars: int = Field(8000, ge=1, le=65536, description="Longest question, in characters.")
     turn_events_hours: int = Field(
         24,
@@ -208,6 +213,10 @@ class Settings(BaseSettings):
     @property
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb * 1024 * 1024
+
+    @property
+    def link_hosts(self) -> frozenset[str]:
+        return frozenset(host.strip().lower() for host in self.link_allowed_hosts.split(",") if host.strip())
 
     @property
     def origins(self) -> frozenset[str]:

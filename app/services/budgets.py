@@ -53,6 +53,10 @@ class BudgetService:
         self._queues: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         """A tenant's reservations wait for each other here, not each with a connection for the same row lock."""
 
+    @property
+    def has_limits(self) -> bool:
+        return bool(self._limits)
+
     async def check(self, caller: Caller, user_id: str) -> None:
         """RateLimited(quota_exceeded) when nothing is left; before a turn is begun."""
         limits = applying(self._limits, caller, user_id)

@@ -14,22 +14,26 @@ from app.core.errors import Invalid, NotFound, RagchatError
 from app.core.logging import get_logger
 from app.db.uow import UowFactory
 from app.languages import detect, get_language
-from app.providers.ports import Delta, Finished, Generation, LanguageModel
-from app.rag.citations import MarkerFilter
-from app.rag.conversation import MESSAGES
+from app.providers.llm import ProviderInterrupted
+from app.providers.ports import Finished
+from app.rag.conversation import MESSAGES, Said
 from app.schemas.common import is_blank
 from app.schemas.search import SearchFilters
+from app.services.answering import Answering, Asker, Item, Shown
 from app.services.citing import Citing
 from app.services.event_log import EventLog
 from app.services.draining import Draining
 from app.services.live_turns import LiveTurn, LiveTurns
 from app.services.pacing import Cancelled, pump
 from app.services.retrieval import RetrievalService, require_known, said_before
+from app.services.sessions import session_not_found
 from app.services.turn_keeping import LeaseKeeper
 from app.services.turn_writer import Draft, Ending, TurnWriter
 from app.services.turns import Question, Retried, TurnService, error_fields, interrupted_fields
 
 log = get_logger(__name__)
+MOST_HISTORY = 40
+"""Messages that a language model may be shown; its window decides how many."""
 INTERRUPT_SECONDS = 2.0
 """For storing what turns had said when the service stops."""
 
@@ -41,7 +45,7 @@ class ChatService:
         turns: TurnService,
         live: LiveTurns,
         retrieval: RetrievalService,
-        model: LanguageModel,
+        answering: Answering,
         *,
         top_k: int,
         max_chars: int,
@@ -52,7 +56,7 @@ class ChatService:
         self._turns = turns
         self._live = live
         self._retrieval = retrieval
-        self._model = model
+        self._answering = answering
         self._top_k = top_k
         self._max_chars = max_chars
         self._citing = citing or Citing()
@@ -65,7 +69,7 @@ class ChatService:
         """Begins the turn, or finds the one that the same client message began. Follow it with `turns.follow`.
 
         Invalid(empty_content | too_long | unsupported_language), NotFound, Conflict(turn_in_progress),
-        Unavailable(server_draining).
+        RateLimited(quota_exceeded), Unavailable(server_draining).
         """
         self._draining.refuse_new()
         await self._check(caller, question)
@@ -100,11 +104,17 @@ class ChatService:
         if question.document_ids is not None:
             async with self._uow(caller) as uow:
                 require_known(question.document_ids, await uow.documents.known(question.document_ids))
+        if self._answering.is_limited:
+            async with self._uow(caller) as uow:
+                session = await uow.sessions.get(question.session_id)
+            if session is None:
+                raise session_not_found()
+            await self._answering.check(caller, session.user_id)
 
     async def _run(self, caller: Caller, live: LiveTurn, question: Question) -> None:
         """The top of a turn's task: whatever happens, the turn ends, in the database and for its followers."""
         writer = TurnWriter(self._uow, caller, live, question, self._citing, self._log)
-        draft = Draft(lang=question.lang or detect(question.content), model=self._model.name)
+        draft = Draft(lang=question.lang or detect(question.content), model=self._answering.name)
         ending: Ending = "completed"
         error: dict[str, Any] | None = None
         try:
@@ -114,6 +124,8 @@ class ChatService:
                 ending, error = "interrupted", interrupted_fields(question.client_message_id)
             else:
                 ending, draft.finish_reason = "cancelled", "cancelled"
+        except ProviderInterrupted as exc:
+            ending, error = "interrupted", error_fields(exc.code, exc.detail, question.client_message_id)
         except RagchatError as exc:
             ending, error = "failed", error_fields(exc.code, exc.detail, question.client_message_id)
         except Exception:
@@ -124,6 +136,7 @@ class ChatService:
             await writer.finish(draft, ending, error)
         except NotFound:
             log.info("turn.session_deleted", turn_id=str(live.turn_id))
+            await writer.settle_alone(draft)
             live.publish(writer.session_deleted())
         except Exception as exc:
             await self._give_up(caller, live, exc)
@@ -144,47 +157,45 @@ class ChatService:
     async def _answer(
         self, caller: Caller, live: LiveTurn, question: Question, writer: TurnWriter, draft: Draft
     ) -> None:
+        history = await self._history(caller, live.turn_id)
         if question.use_rag:
             writer.emit(("status", {"state": "retrieving"}))
-            await self._retrieve(caller, live.turn_id, question, draft)
+            await self._retrieve(caller, question, draft, history)
         writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
-        markers = MarkerFilter({source.n for source in draft.sources})
+        shown = Shown(draft, self._answering.link_hosts)
 
-        def take(item: Delta | Finished) -> None:
+        def take(item: Item) -> None:
             if isinstance(item, Finished):
                 draft.finish(item)
             else:
-                writer.say(draft, markers.feed(item.text))
+                writer.say(draft, shown.feed(item.text))
 
+        asker = Asker(caller, live.owner, live.turn_id, question)
         try:
-            await pump(self._generate(question, draft), take, live.cancelled)
+            await pump(self._answering.write(asker, draft, history), take, live.cancelled)
         finally:
-            writer.say(draft, markers.flush())
+            writer.say(draft, shown.flush())
 
-    async def _retrieve(self, caller: Caller, turn_id: UUID, question: Question, draft: Draft) -> None:
+    async def _history(self, caller: Caller, turn_id: UUID) -> list[Said]:
+        """What was said before. Without a model the last messages are enough."""
+        limit = MOST_HISTORY if self._answering.has_model else MESSAGES
         async with self._uow(caller) as uow:
-            history = said_before(await uow.messages.before_turn(turn_id, limit=MESSAGES))
+            return said_before(await uow.messages.before_turn(turn_id, limit=limit))
+
+    async def _retrieve(self, caller: Caller, question: Question, draft: Draft, history: list[Said]) -> None:
+        rewritten = await self._answering.rewritten(question, draft, history)
         filters = SearchFilters(document_ids=question.document_ids or None)
         found = await self._retrieval.retrieve(
             caller,
-            question.content,
+            rewritten or question.content,
             top_k=question.top_k or self._top_k,
             filters=filters,
             lang=question.lang,
-            history=history,
+            history=() if rewritten else history[-MESSAGES:],
         )
         draft.sources, draft.trace = found.sources, found.trace
         draft.answerable, draft.asked = found.answerable, found.asked
         draft.timing["retrieval_ms"] = draft.passed()
-
-    def _generate(self, question: Question, draft: Draft) -> AsyncIterator[Delta | Finished]:
-        if not question.use_rag and not self._model.is_llm:
-            draft.fallback_reason = "no_language_model"
-            return _said(get_language(draft.lang).plain_no_model)
-        draft.llm_used = self._model.is_llm
-        return self._model.generate(
-            Generation(draft.asked or question.content, draft.passages, draft.lang, answerable=draft.answerable)
-        )
 
     @property
     def running(self) -> int:
@@ -209,8 +220,3 @@ async def _all_done(tasks: set[asyncio.Task[None]], seconds: float, hurry: async
     both = {asyncio.ensure_future(asyncio.wait([*tasks])), asyncio.ensure_future(hurry.wait())}
     await asyncio.wait(both, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
     await cancel(*both)
-
-
-async def _said(sentence: str) -> AsyncIterator[Delta | Finished]:
-    yield Delta(sentence)
-    yield Finished("stop")

@@ -7,6 +7,7 @@ from app.core.ids import new_id
 from app.db.uow import UnitOfWork
 from app.models import Turn, TurnEvent
 from app.schemas.search import Source
+from app.services.budgets import settle_interrupted
 from app.services.forgetting import forget_deleted
 from app.services.live_turns import make_frame
 
@@ -23,7 +24,9 @@ async def interrupt(uow: UnitOfWork, turn: Turn) -> None:
     """With the text it had: the message, the final events and the turn's row in one transaction, which must have locked
     session and turn."""
     events = await uow.turn_events.decoded(turn.id)
-    message_id = await _keep_partial(uow, turn, events)
+    text = "".join(event.data["text"] for event in events if event.type == "delta")
+    message_id = await _keep_partial(uow, turn, events, text)
+    await settle_interrupted(uow, turn.id, text=text, session_id=turn.session_id, message_id=message_id)
     ended = {"finish_reason": "error", "error_code": "interrupted", "assistant_message_id": message_id}
     await uow.turns.finish(turn.id, ended | {"status": "interrupted"})
     closing = [
@@ -39,8 +42,7 @@ async def interrupt(uow: UnitOfWork, turn: Turn) -> None:
     await uow.turn_events.notify("events", [turn.id])
 
 
-async def _keep_partial(uow: UnitOfWork, turn: Turn, events: list[TurnEvent]) -> UUID | None:
-    text = "".join(event.data["text"] for event in events if event.type == "delta")
+async def _keep_partial(uow: UnitOfWork, turn: Turn, events: list[TurnEvent], text: str) -> UUID | None:
     if not text:
         return None
     docs: list[dict[str, Any]] = next((event.data["docs"] for event in events if event.type == "sources"), [])

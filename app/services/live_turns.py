@@ -64,14 +64,14 @@ class LiveTurn:
         self.last_seq = 0
         """The last number given; it may not be published yet."""
         self.watched_until = 0.0
-        self._owner = owner
+        self.owner = owner
         self._recent: list[Frame] = []
         self._published = 0
         self._more = asyncio.Event()
         self._ended = False
 
     def is_of(self, caller: Caller) -> bool:
-        return caller.tenant_id == self.tenant_id and caller.user_id in (None, self._owner)
+        return caller.tenant_id == self.tenant_id and caller.user_id in (None, self.owner)
 
     def number(self, items: Iterable[tuple[str, dict[str, Any]]]) -> list[Frame]:
         """(type, fields) in order, as the turn's next frames."""

@@ -14,6 +14,7 @@ from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
 from app.providers.ports import Finished, Passage
 from app.schemas.search import Source
+from app.services.budgets import Reservation, Usage, release, settle, usage_of
 from app.services.citing import Citing
 from app.services.event_log import PATIENCE_SECONDS, PAUSE_SECONDS, EventLog, turn_lost
 from app.services.forgetting import forget_deleted, without_titles
@@ -41,15 +42,23 @@ class Draft:
     finish_reason: str = "stop"
     fallback_reason: str | None = None
     llm_used: bool = False
+    calls: int = 0
+    """Of language models, beside the one that writes the answer."""
+    reservation: Reservation | None = None
     usage: dict[str, int] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0})
     trace: dict[str, Any] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
     def finish(self, end: Finished) -> None:
-        self.finish_reason = "fallback" if self.fallback_reason else end.reason
-        total = end.input_tokens + end.output_tokens
-        self.usage = {"input_tokens": end.input_tokens, "output_tokens": end.output_tokens, "total_tokens": total}
+        self.finish_reason = "fallback" if self.fallback_reason and end.reason == "stop" else end.reason
+        self.count(end.input_tokens, end.output_tokens)
+
+    def count(self, input_tokens: int, output_tokens: int) -> None:
+        """What one call of a model took."""
+        more = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+        self.usage |= {name: self.usage[name] + tokens for name, tokens in more.items()}
+        self.usage["total_tokens"] = self.usage["input_tokens"] + self.usage["output_tokens"]
 
     def passed(self) -> float:
         """Milliseconds since the turn began."""
@@ -105,6 +114,7 @@ class TurnWriter:
         draft.timing["total_ms"] = draft.passed()
         if error is not None:
             draft.finish_reason = "error"
+        used = _used(draft)
         citations = await self._citing.check(content, draft.passages, draft.sources)
         message_id = new_id() if content else None
         frames = self._live.number(self._closing(draft, ending, error, citations, message_id))
@@ -120,6 +130,7 @@ class TurnWriter:
             async with self._uow(self._caller) as uow:
                 if message_id is not None:
                     await self._store(uow, message_id, draft, ending, citations)
+                await _settle(uow, draft, used, session_id=self._live.session_id, message_id=message_id)
                 await self._end(uow, ended, frames)
                 await forget_deleted(uow, {source.document_id for source in draft.sources if source.document_id})
 
@@ -181,6 +192,11 @@ class TurnWriter:
         done = done_fields(ending, draft.finish_reason, message_id, usage=draft.usage, timing=draft.timing)
         return [*items, ("done", done)]
 
+    async def settle_alone(self, draft: Draft) -> None:
+        """For a turn whose session is gone: what was spent was spent."""
+        async with self._uow(self._caller) as uow:
+            await _settle(uow, draft, _used(draft), session_id=None, message_id=None)
+
     def session_deleted(self) -> list[Frame]:
         """For followers only: there is nothing left to store it under."""
         said = session_not_found()
@@ -209,6 +225,30 @@ class TurnWriter:
             "usage": draft.usage | {"model": draft.model},
         }
         await uow.messages.add(message, [source.model_dump() for source in draft.sources])
+
+
+def _used(draft: Draft) -> Usage | None:
+    """What a model took, estimated where it did not say; None when none has answered."""
+    if draft.reservation is None or not draft.llm_used:
+        return None
+    used = usage_of(
+        draft.reservation, draft.model, text=draft.content,
+        input_tokens=draft.usage["input_tokens"], output_tokens=draft.usage["output_tokens"],
+    )  # fmt: skip
+    if used.estimated:
+        draft.count(used.input_tokens, used.output_tokens)
+    return used
+
+
+async def _settle(
+    uow: UnitOfWork, draft: Draft, used: Usage | None, *, session_id: UUID | None, message_id: UUID | None
+) -> None:
+    if draft.reservation is None:
+        return
+    if used is None:
+        await release(uow, draft.reservation)
+    else:
+        await settle(uow, draft.reservation, used, session_id=session_id, message_id=message_id)
 
 
 def _final_fields(message_id: UUID, draft: Draft) -> dict[str, Any]:

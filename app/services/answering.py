@@ -1,0 +1,169 @@
+"""Who writes an answer: a language model where one is configured, else the sentences of the passages themselves.
+
+A model is asked only when the search found something that stands out: what the documents do not hold is refused without
+a call. When no model answers, the passages do, and the answer says why (`fallback_reason`).
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.core.caller import Caller
+from app.core.errors import Unavailable
+from app.core.logging import get_logger
+from app.languages import get_language
+from app.providers.llm import ExtractiveModel, ModelChain, ModelsUnavailable
+from app.providers.ports import ChatMessage, Delta, Finished, Generation, ModelStarted, Prompt
+from app.rag.citations import MarkerFilter
+from app.rag.conversation import Said
+from app.rag.prompting import BuiltPrompt, Room, answer_prompt, parse_rewritten, plain_prompt, rewrite_prompt
+from app.rag.safe_output import SafeOutput
+from app.services.budgets import BudgetService
+from app.services.turn_writer import Draft
+from app.services.turns import Question
+
+MOST_CALLS = 3
+"""Of a turn, its rewritten question included."""
+REWRITE_TOKENS = 120
+REWRITE_MESSAGES = 6
+log = get_logger(__name__)
+Item = Delta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asked what; `user_id` is the session's."""
+
+    caller: Caller
+    user_id: str
+    turn_id: UUID
+    question: Question
+
+
+class Answering:
+    def __init__(
+        self,
+        models: ModelChain | None = None,
+        *,
+        budgets: BudgetService | None = None,
+        max_tokens: int = 1024,
+        link_hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        self.link_hosts = link_hosts
+        self._models = models
+        self._budgets = budgets
+        self._max_tokens = max_tokens
+        self._passages = ExtractiveModel()
+
+    @property
+    def name(self) -> str:
+        """Of who is asked first."""
+        return self._models.name if self._models is not None else self._passages.name
+
+    @property
+    def has_model(self) -> bool:
+        return self._models is not None
+
+    @property
+    def is_limited(self) -> bool:
+        return self._models is not None and self._budgets is not None and self._budgets.has_limits
+
+    async def check(self, caller: Caller, user_id: str) -> None:
+        """RateLimited(quota_exceeded) when nothing is left for a model's answer."""
+        if self._budgets is not None:
+            await self._budgets.check(caller, user_id)
+
+    async def rewritten(self, question: Question, draft: Draft, history: Sequence[Said]) -> str | None:
+        """The question as it stands alone, by the model; None where it does not help."""
+        if self._models is None or not history:
+            return None
+        room = Room(self._models.window, REWRITE_TOKENS)
+        built = rewrite_prompt(question.content, history[-REWRITE_MESSAGES:], room=room)
+        said: list[str] = []
+        draft.calls += 1
+        try:
+            async for item in self._models.stream(_sent(built), most_calls=1):
+                if isinstance(item, Delta):
+                    said.append(item.text)
+                elif isinstance(item, Finished):
+                    draft.count(item.input_tokens, item.output_tokens)
+        except Unavailable as exc:
+            log.info("question.not_rewritten", code=exc.code)
+            return None
+        return parse_rewritten("".join(said))
+
+    async def write(self, asker: Asker, draft: Draft, history: Sequence[Said]) -> AsyncGenerator[Item, None]:
+        """The answer as it comes. `draft` is told who writes it. ProviderInterrupted, RateLimited(quota_exceeded)."""
+        question = asker.question
+        if self._models is not None and (not question.use_rag or (draft.sources and draft.answerable)):
+            try:
+                async with aclosing(self._by_model(self._models, asker, draft, history)) as items:
+                    async for item in items:
+                        yield item
+                return
+            except ModelsUnavailable as exc:
+                draft.fallback_reason = exc.reason
+        async for item in self._without_model(question, draft):
+            yield item
+
+    async def _by_model(
+        self, models: ModelChain, asker: Asker, draft: Draft, history: Sequence[Said]
+    ) -> AsyncGenerator[Item, None]:
+        built = self._prompt(models, asker.question, draft, history)
+        draft.trace["prompt"] = built.version
+        if self._budgets is not None:
+            draft.reservation = await self._budgets.reserve(
+                asker.caller,
+                asker.user_id,
+                turn_id=asker.turn_id,
+                models=models.names,
+                input_tokens=built.tokens,
+                max_tokens=built.max_tokens,
+            )
+        async with aclosing(models.stream(_sent(built), most_calls=MOST_CALLS - draft.calls)) as items:
+            async for item in items:
+                if isinstance(item, ModelStarted):
+                    draft.model, draft.llm_used = item.name, True
+                else:
+                    yield item
+
+    def _prompt(self, models: ModelChain, question: Question, draft: Draft, history: Sequence[Said]) -> BuiltPrompt:
+        room = Room(models.window, self._max_tokens)
+        if not question.use_rag:
+            return plain_prompt(question.content, history, lang=draft.lang, room=room)
+        return answer_prompt(question.content, draft.passages, history, lang=draft.lang, room=room)
+
+    def _without_model(self, question: Question, draft: Draft) -> AsyncIterator[Item]:
+        draft.model, draft.llm_used = self._passages.name, False
+        if not question.use_rag:
+            draft.fallback_reason = draft.fallback_reason or "no_language_model"
+            return _said(get_language(draft.lang).plain_no_model)
+        return self._passages.generate(
+            Generation(draft.asked or question.content, draft.passages, draft.lang, answerable=draft.answerable)
+        )
+
+
+def _sent(built: BuiltPrompt) -> Prompt:
+    messages = [ChatMessage(message.role, message.content) for message in built.messages]
+    return Prompt(built.system, messages, built.max_tokens)
+
+
+async def _said(sentence: str) -> AsyncIterator[Item]:
+    yield Delta(sentence)
+    yield Finished("stop")
+
+
+class Shown:
+    """What of an answer is shown: no live links but to the documents, no markers of passages that do not exist."""
+
+    def __init__(self, draft: Draft, link_hosts: frozenset[str]) -> None:
+        urls = {source.url for source in draft.sources if source.url}
+        self._safe = SafeOutput(link_hosts, urls)
+        self._markers = MarkerFilter({source.n for source in draft.sources})
+
+    def feed(self, text: str) -> str:
+        return self._markers.feed(self._safe.feed(text))
+
+    def flush(self) -> str:
+        return self._markers.feed(self._safe.flush()) + self._markers.flush()
