@@ -137,7 +137,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a language model is asked."""
+    """A question to the passages themselves."""
 
     question: str
     passages: Sequence[Passage]
@@ -199,11 +199,3 @@ class ChatModel(Protocol):
     def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]: ...
 
     async def close(self) -> None: ...
-
-
-class LanguageModel(Protocol):
-    name: str
-    is_llm: bool
-    """False for an answer that is put together from the passages without a language model."""
-
-    def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]: ...

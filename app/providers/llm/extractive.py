@@ -10,7 +10,6 @@ from app.rag import extractive
 
 class ExtractiveModel:
     name = "extractive"
-    is_llm = False
 
     async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
         found = await asyncio.to_thread(
