@@ -57,8 +57,17 @@ class TestCaps:
                 await stack.enter_async_context(await self._admitted(tenant, mine))  # the place was given back
                 await stack.enter_async_context(opened(tenant, theirs))
                 await self._refused(tenant, await tenant.session(user_id="anna"), 503, "server_full")
-            async with await self._admitted(tenant, mine):
-                pass
+            await self._the_same_name_elsewhere_is_somebody_else(tenant, mine)
+
+    async def _the_same_name_elsewhere_is_somebody_else(self, tenant: Tenant, mine: str) -> None:
+        caller, key = await tenant.service.tenant()
+        async with (
+            tenant.service.client(key) as http,
+            await self._admitted(tenant, mine),
+            opened(tenant),
+            opened(Tenant(tenant.service, caller, key, http)),
+        ):
+            pass
 
     async def _refused(self, tenant: Tenant, session: str, status: int, code: str) -> None:
         answer = await raw(tenant.service.address, upgrade(f"/chat/{session}", tenant.key))
@@ -75,14 +84,6 @@ class TestCaps:
                 if answer.status == 101:
                     return opened(tenant, session)
                 await asyncio.sleep(0.05)
-
-    async def test_the_same_user_id_of_another_tenant_is_somebody_else(self, database_url: str, tmp_path: Path) -> None:
-        async with limited(database_url, tmp_path, ws_max_per_user=1) as tenant:
-            caller, key = await tenant.service.tenant()
-            async with tenant.service.client(key) as http:
-                other = Tenant(tenant.service, caller, key, http)
-                async with opened(tenant), opened(other):
-                    pass
 
     def test_the_default_is_for_production(self) -> None:
         key = "rgc_3kVmW8sTqL0xZr5nYb7uJd2hCf6gPa9e"
