@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
-from app.api.sockets import FLUSH_SECONDS, Ages, Socket
+from app.api.sockets import Ages, Socket
 from app.core.errors import RateLimited, Unavailable
 from app.core.logging import get_logger
 from app.core.settings import Settings
@@ -18,6 +18,8 @@ from app.runtime import Runtime
 
 User = tuple[UUID, str]
 """Tenant and user: of the session, since one key may speak for many."""
+GOODBYE_SECONDS = 0.5
+"""Who does not read is left to the server's own end."""
 RECONNECT_SECONDS = (1.0, 5.0)
 """Clients are told different times: not all of them come back at once."""
 log = get_logger(__name__)
@@ -81,7 +83,7 @@ class Connections:
         """Until all have said their last word, or it has taken too long."""
         await asyncio.gather(*(socket.finish() for socket in [*self._open]))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2 * FLUSH_SECONDS):
+            async with asyncio.timeout(GOODBYE_SECONDS):
                 while self._open:
                     self._closed.clear()
                     await self._closed.wait()

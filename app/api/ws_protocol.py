@@ -43,7 +43,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         if message["type"] == "websocket.close" and self.handshake_complete:
             self.writable.set()  # the close stands behind what waits, and does not wait itself
-            self._say_goodbye()
+            self._say_goodbye(GOODBYE_SECONDS)
         await super().send(message)
 
     def shutdown(self) -> None:
@@ -87,10 +87,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.conn.fail(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        self._say_goodbye()
+        self._say_goodbye(GOODBYE_SECONDS)
         self.transport.close()
 
-    def _say_goodbye(self, seconds: float = GOODBYE_SECONDS) -> None:
+    def _say_goodbye(self, seconds: float) -> None:
         """A transport that closes first waits until the client has taken everything."""
         if self._goodbye is not None:
             self._goodbye.cancel()

@@ -12,8 +12,9 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor
 
-REFUSED_UPGRADE = "without completing handshake"
-"""uvicorn says this as an error of every WebSocket that was refused with a proper answer; the access log has it."""
+NOT_ERRORS = ("without completing handshake", "Invalid UTF-8 sequence")
+"""uvicorn says this as an error of every WebSocket that was refused with a proper answer, which the access log has, and
+of text that is not UTF-8, for which the client was told 1007."""
 MOST_FRAMES = 8
 MOST_CAUSES = 4
 
@@ -59,7 +60,7 @@ def _quieten() -> None:
         logger.propagate = name != "uvicorn.access"
     server = logging.getLogger("uvicorn.error")
     server.setLevel(logging.WARNING)
-    server.filters[:] = [lambda record: REFUSED_UPGRADE not in record.getMessage()]
+    server.filters[:] = [lambda record: not any(phrase in record.getMessage() for phrase in NOT_ERRORS)]
 
 
 def describe_exception(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -83,6 +83,8 @@ class ServerEvent(BaseModel):
 class SessionLimits(BaseModel):
     max_message_chars: int
     max_frame_bytes: int
+    max_frames_per_minute: int
+    idle_seconds: float
 
 
 class ReadyEvent(ServerEvent):

@@ -17,6 +17,9 @@ from tests.api import test_hostile_tools as tools
 from tests.api.test_hostile_sockets import MESSAGE, opened, receive, say, until, upgrade
 from tests.api.test_hostile_tools import check_problem, connection, raw
 from tests.conftest import Service, Tenant, make_settings, serving
+from tests.fakes import ScriptedModel
+from tests.integration.streams import tight_socket
+from tests.integration.test_turns import Process
 
 edge, unharmed = tools.edge, tools.unharmed
 PING = '{"type":"ping"}'
@@ -54,8 +57,17 @@ class TestCaps:
                 await stack.enter_async_context(await self._admitted(tenant, mine))  # the place was given back
                 await stack.enter_async_context(opened(tenant, theirs))
                 await self._refused(tenant, await tenant.session(user_id="anna"), 503, "server_full")
-            async with await self._admitted(tenant, mine):
-                pass
+            await self._the_same_name_elsewhere_is_somebody_else(tenant, mine)
+
+    async def _the_same_name_elsewhere_is_somebody_else(self, tenant: Tenant, mine: str) -> None:
+        caller, key = await tenant.service.tenant()
+        async with (
+            tenant.service.client(key) as http,
+            await self._admitted(tenant, mine),
+            opened(tenant),
+            opened(Tenant(tenant.service, caller, key, http)),
+        ):
+            pass
 
     async def _refused(self, tenant: Tenant, session: str, status: int, code: str) -> None:
         answer = await raw(tenant.service.address, upgrade(f"/chat/{session}", tenant.key))
@@ -72,14 +84,6 @@ class TestCaps:
                 if answer.status == 101:
                     return opened(tenant, session)
                 await asyncio.sleep(0.05)
-
-    async def test_the_same_user_id_of_another_tenant_is_somebody_else(self, database_url: str, tmp_path: Path) -> None:
-        async with limited(database_url, tmp_path, ws_max_per_user=1) as tenant:
-            caller, key = await tenant.service.tenant()
-            async with tenant.service.client(key) as http:
-                other = Tenant(tenant.service, caller, key, http)
-                async with opened(tenant), opened(other):
-                    pass
 
     def test_the_default_is_for_production(self) -> None:
         key = "rgc_3kVmW8sTqL0xZr5nYb7uJd2hCf6gPa9e"
@@ -193,6 +197,28 @@ async def settled() -> int:
     """Tasks of this process, the service's among them."""
     await asyncio.sleep(0.3)
     return len(asyncio.all_tasks())
+
+
+async def test_who_never_reads_is_not_kept(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the close frame gets through; the connection ends all the same."""
+    monkeypatch.setattr(sockets, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(ws_protocol, "GOODBYE_SECONDS", 0.5)
+    process = Process(tenant, ScriptedModel(1, 0, prefix="much" * 500_000))
+    session = await tenant.session()
+    turn = await process.ask(session)
+    await process.follow(turn)
+    host, _, port = tenant.service.address.partition(":")
+    with tight_socket(host, int(port)) as mute:
+        mute.sendall(upgrade(f"/chat/{session}", tenant.key))
+        mute.setblocking(False)
+        await asyncio.get_running_loop().sock_recv(mute, 20)
+        frame = json.dumps({"type": "resume", "turn_id": str(turn)}).encode()
+        mute.send(b"\x81" + bytes([0x80 | len(frame)]) + b"\0\0\0\0" + frame)
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(10):
+                while True:
+                    mute.send(b"\x8a\x80\0\0\0\0")  # a pong that nobody asked for
+                    await asyncio.sleep(0.2)
 
 
 class TestOutbox:

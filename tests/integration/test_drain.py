@@ -110,16 +110,13 @@ async def test_streams_and_requests_end_properly(here: Place) -> None:
     service = await here.serve_slowly()
     async with here.client() as http:
         sessions = [(await http.post("/api/v1/sessions", json={"user_id": "a"})).json()["id"] for _ in range(3)]
-        asking = [
-            asyncio.create_task(events(http, sessions[0], SHORT)),
-            asyncio.create_task(events(http, sessions[1], LONG)),
-            asyncio.create_task(
-                http.post(f"/api/v1/sessions/{sessions[2]}/chat", json={"message": SHORT, "use_rag": False})
-            ),
-        ]
+        told = [asyncio.create_task(events(http, sessions[n], message)) for n, message in enumerate((SHORT, LONG))]
+        body = {"message": SHORT, "use_rag": False}
+        waiting = asyncio.create_task(http.post(f"/api/v1/sessions/{sessions[2]}/chat", json=body))
         await asyncio.sleep(0.7)
         service.send(signal.SIGINT)
-        short, long, whole = await asyncio.gather(*asking)
+        short, long = await asyncio.gather(*told)
+        whole = await waiting
         assert (short[-1]["type"], short[-1]["status"]) == ("done", "completed")
         assert (long[-1]["type"], long[-1]["status"]) == ("done", "interrupted")
         assert (whole.status_code, whole.json()["content"][:6]) == (200, "w0 w1 ")

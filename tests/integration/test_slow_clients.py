@@ -15,7 +15,7 @@ from sqlalchemy import URL
 
 from tests.conftest import make_database
 from tests.integration.processes import Child, Place, place
-from tests.integration.streams import Client, connect, connected
+from tests.integration.streams import Client, connect, connected, tight_socket
 
 MUCH = "count 100 at 20 by 20000"
 """Two megabytes: more than every buffer on the way together."""
@@ -33,7 +33,7 @@ async def test_who_does_not_read_harms_nobody(busy: tuple[Place, Child]) -> None
     async with here.client() as http, connected(here, 3) as [(_, client), *others]:
         mute = (await http.post("/api/v1/sessions", json={"user_id": "a"})).json()["id"]
         deaf = (await http.post("/api/v1/sessions", json={"user_id": "a"})).json()["id"]
-        with tight_socket(here) as one, tight_socket(here) as another:
+        with tight_socket("127.0.0.1", here.port) as one, tight_socket("127.0.0.1", here.port) as another:
             on_socket = await not_reading(here, mute, one)
             not_reading_stream(here, deaf, another)
             async with asyncio.TaskGroup() as group:
@@ -76,14 +76,6 @@ async def hears_all_in_time(client: Client) -> None:
         longest, last, seen = max(longest, time.monotonic() - last), time.monotonic(), len(client.events)
     assert client.text() == "".join(f"w{number} " for number in range(160))
     assert longest < 2
-
-
-def tight_socket(here: Place) -> socket.socket:
-    """Takes little without being read."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.connect(("127.0.0.1", here.port))
-    return made
 
 
 async def not_reading(here: Place, session: str, made: socket.socket) -> websockets.ClientConnection:

@@ -93,7 +93,7 @@ def test_every_service_is_watched_pinned_and_bounded(name: str) -> None:
     assert colon
     assert re.match(r"\d+\.\d+", tag), f"{service['image']} is not a fixed version"
     assert service["logging"]["options"]["max-size"]
-    assert service["stop_grace_period"] == "30s"
+    assert service["stop_grace_period"] == ("40s" if name == "api" else "30s")
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "network_mode" not in service
     assert "privileged" not in service
@@ -133,6 +133,11 @@ def test_every_setting_can_be_given_in_dot_env() -> None:
     passed_on = COMPOSE["x-environment"]
     assert set(passed_on) == settings - DECIDED_BY_THE_IMAGE
     assert {name for name, value in passed_on.items() if value is not None} == DECIDED_BY_COMPOSE
+
+
+def test_the_api_may_drain_before_it_is_killed() -> None:
+    drain = Settings.model_fields["drain_seconds"].default
+    assert int(SERVICES["api"]["stop_grace_period"].rstrip("s")) >= drain + 5
 
 
 def test_the_database_keeps_its_data_and_its_locale() -> None:

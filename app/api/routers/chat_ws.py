@@ -15,7 +15,7 @@ from app.api.errors import problem
 from app.api.guard import authenticate, parse_json
 from app.api.outbox import Closing
 from app.api.rate_limit import RateLimit
-from app.api.sockets import POLICY, Socket
+from app.api.sockets import FRAMES_A_MINUTE, POLICY, Socket
 from app.core.caller import Caller
 from app.core.errors import Forbidden, Invalid, Kind, RagchatError, Unauthorized
 from app.languages import LANGUAGES, get_language
@@ -148,7 +148,12 @@ class Handler:
             protocol=PROTOCOL,
             content=get_language(self._lang).welcome,
             langs=[*LANGUAGES],
-            limits={"max_message_chars": settings.max_message_chars, "max_frame_bytes": MAX_FRAME_BYTES},
+            limits={
+                "max_message_chars": settings.max_message_chars,
+                "max_frame_bytes": MAX_FRAME_BYTES,
+                "max_frames_per_minute": FRAMES_A_MINUTE,
+                "idle_seconds": settings.ws_idle_seconds,
+            },
             capabilities=CAPABILITIES,
             running_turn_id=str(running) if running else None,
         )
