@@ -208,9 +208,7 @@ def _assemble(
         turns,
         live,
         retrieval,
-        Answering(
-            models, budgets=budgets, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts
-        ),
+        Answering(models, budgets=budgets, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts),
         top_k=settings.top_k,
         max_chars=settings.max_message_chars,
         citing=Citing(spaces),

@@ -3,24 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from app.providers.ports import Delta, Finished, Generation
+from app.providers.ports import Delta, Finished, Prompt
 
 
 class ScriptedModel:
     """Says `count` numbered words with a pause behind each; then ends as told: properly, cut off, or with an error."""
 
     name = "scripted"
-    is_llm = True
+    window = 8192
 
     def __init__(
         self, count: int, pause: float, *, error: Exception | None = None, prefix: str = "", pause_first: bool = False
     ) -> None:
         self._count, self._pause, self._error, self._prefix = count, pause, error, prefix
         self._pause_first = pause_first
-        self.requests: list[Generation] = []
+        self.requests: list[Prompt] = []
 
-    async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
-        self.requests.append(request)
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]:
+        self.requests.append(prompt)
         if self._pause_first:
             await asyncio.sleep(30)
         yield Delta(self._prefix)
@@ -30,3 +30,5 @@ class ScriptedModel:
         if self._error is not None:
             raise self._error
         yield Finished("stop", input_tokens=10, output_tokens=self._count)
+
+    async def close(self) -> None: ...

@@ -25,7 +25,9 @@ SPARE_TOKENS = 64
 BYTES_A_TOKEN = 3
 LONGEST_REWRITTEN = 400
 _MARKUP = re.compile(r"<(?=[|/!?a-z])", re.IGNORECASE)
-_ROLE = re.compile(r"^(\W*(?:system|human|user|assistant|developer|instructions?))(?=\s*:)", re.IGNORECASE | re.MULTILINE)
+_ROLE = re.compile(
+    r"^(\W*(?:system|human|user|assistant|developer|instructions?))(?=\s*:)", re.IGNORECASE | re.MULTILINE
+)
 _LABEL = re.compile(r"^(?:rewritten |standalone )?question\s*:\s*", re.IGNORECASE)
 
 Role = Literal["user", "assistant"]
@@ -70,7 +72,13 @@ def instructions(name: str) -> Instructions:
 
 
 def answer_prompt(
-    question: str, passages: Sequence[Passage], history: Sequence[Said], *, lang: str, room: Room, fence: str | None = None
+    question: str,
+    passages: Sequence[Passage],
+    history: Sequence[Said],
+    *,
+    lang: str,
+    room: Room,
+    fence: str | None = None,
 ) -> BuiltPrompt:
     """Passages best first; what does not fit is left out, from the end. `fence` is random unless given."""
     fence = fence or secrets.token_hex(8)
@@ -78,7 +86,9 @@ def answer_prompt(
     asked = _asked(question, lang)
     left = room.window - room.max_tokens - SPARE_TOKENS - estimated(system.text) - estimated(asked)
     texts = _fitting([_passage(passage) for passage in passages], int(left * FOR_PASSAGES))
-    fenced = "\n".join([f"=== {fence} ===", *(text.replace(fence, "") for text in texts), f"=== {fence} ===", "", asked])
+    fenced = "\n".join(
+        [f"=== {fence} ===", *(text.replace(fence, "") for text in texts), f"=== {fence} ===", "", asked]
+    )
     return _built(system, fenced, history, room, passages=len(texts))
 
 

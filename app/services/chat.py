@@ -4,7 +4,6 @@ The user's message is committed before anything is computed, and the turn goes o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +20,8 @@ from app.schemas.common import is_blank
 from app.schemas.search import SearchFilters
 from app.services.answering import Answering, Asker, Item, Shown
 from app.services.citing import Citing
-from app.services.event_log import EventLog
 from app.services.draining import Draining
+from app.services.event_log import EventLog
 from app.services.live_turns import LiveTurn, LiveTurns
 from app.services.pacing import Cancelled, pump
 from app.services.retrieval import RetrievalService, require_known, said_before

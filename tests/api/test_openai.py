@@ -13,6 +13,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from app.core.caller import Caller
 from app.core.errors import RateLimited
+from app.providers.llm import ModelChain
+from app.services.answering import Answering
 from app.services.chat import ChatService
 from app.services.completions import CompletionService, Conversation
 from tests.conftest import MakeTenant, Tenant
@@ -212,7 +214,7 @@ class TestStream:
 
 def speak(tenant: Tenant, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The chat of the running service speaks with another model for the rest of the test."""
-    monkeypatch.setattr(tenant.runtime.chat, "_model", model)
+    monkeypatch.setattr(tenant.runtime.chat, "_answering", Answering(ModelChain([model])))
 
 
 class TestConversation:

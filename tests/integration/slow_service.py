@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator
 from app.cli.server import Server
 from app.core.logging import configure_logging
 from app.core.settings import Settings
-from app.providers.ports import Delta, Finished, Generation
+from app.providers.llm import ModelChain
+from app.providers.ports import Delta, Finished, Prompt
 from app.runtime import Runtime
+from app.services.answering import Answering
 from app.services.chat import ChatService
 from app.services.live_turns import LiveTurns
 from app.services.turns import TurnService
@@ -25,15 +27,17 @@ class CountingModel:
     """`by 1000` makes each word so long."""
 
     name = "counting"
-    is_llm = True
+    window = 8192
 
-    async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
-        asked = ASKED.search(request.question)
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]:
+        asked = ASKED.search(prompt.messages[-1].content)
         count, milliseconds, length = (int(part or 0) for part in asked.groups()) if asked else (3, 0, 0)
         for number in range(count):
             yield Delta(f"w{number} ".ljust(length, "."))
             await asyncio.sleep(milliseconds / 1000)
         yield Finished("stop", input_tokens=10, output_tokens=count)
+
+    async def close(self) -> None: ...
 
 
 class SlowServer(Server):
@@ -47,7 +51,7 @@ def with_model(runtime: Runtime) -> Runtime:
     live = LiveTurns()
     turns = TurnService(runtime.uow, live)
     chat = ChatService(
-        runtime.uow, turns, live, runtime.retrieval, CountingModel(), top_k=3, max_chars=8000,
+        runtime.uow, turns, live, runtime.retrieval, Answering(ModelChain([CountingModel()])), top_k=3, max_chars=8000,
         draining=runtime.draining,
     )  # fmt: skip
     return dataclasses.replace(runtime, turns=turns, chat=chat)

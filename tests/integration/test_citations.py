@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.languages import get_language
-from app.providers.ports import Delta, Finished, Generation, Passage
+from app.providers.ports import Delta, Finished, Passage, Prompt
 from app.rag import evidence, extractive
 from app.schemas.search import Source
 from app.services import citing
@@ -31,15 +31,17 @@ class Says:
     """A language model that says the same to everyone, in pieces."""
 
     name = "says"
-    is_llm = True
+    window = 8192
 
     def __init__(self, *pieces: str) -> None:
         self._pieces = pieces
 
-    async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]:
         for piece in self._pieces:
             yield Delta(piece)
         yield Finished("stop")
+
+    async def close(self) -> None: ...
 
 
 class Chat(Process):

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from app.core.errors import Conflict, NotFound, RagchatError, Unavailable
+from app.providers.llm import ModelChain
+from app.services.answering import Answering
 from app.services.chat import ChatService
 from app.services.live_turns import Event, LiveTurns
 from app.services.turn_keeping import TurnHousekeeping
@@ -24,10 +26,12 @@ class Process:
         self.tenant, self.live = tenant, live
         self.turns = TurnService(runtime.uow, live)
         self.housekeeping = TurnHousekeeping(runtime.uow, events_hours=24)
-        self.chat = ChatService(runtime.uow, self.turns, live, runtime.retrieval, model, top_k=3, max_chars=8000)
+        answering = Answering(ModelChain([model]))
+        self.chat = ChatService(runtime.uow, self.turns, live, runtime.retrieval, answering, top_k=3, max_chars=8000)
 
     async def ask(self, session: str, content: str = "tell me", **options: Any) -> UUID:
-        return await self.chat.ask(self.tenant.caller, Question(UUID(session), content, **options))
+        """Without documents, which a model would not be asked about when there are none."""
+        return await self.chat.ask(self.tenant.caller, Question(UUID(session), content, **{"use_rag": False} | options))
 
     async def follow(self, turn_id: UUID, after: int = 0) -> list[Event]:
         return [event async for event in self.turns.follow(self.tenant.caller, turn_id, after)]
@@ -160,7 +164,7 @@ async def test_shutdown_keeps_what_was_said(tenant: Tenant) -> None:
 async def test_invented_markers_do_not_survive(tenant: Tenant) -> None:
     await tenant.add_text("Tea costs 15 rupees.", title="Menu")
     process = Process(tenant, ScriptedModel(3, 0, prefix="Tea costs 15 rupees. [1] Coffee is free. [7][99] "))
-    events = await process.follow(await process.ask(await tenant.session(), "What does tea cost?"))
+    events = await process.follow(await process.ask(await tenant.session(), "What does tea cost?", use_rag=True))
     assert "[7" not in said(events)
     assert "[99" not in said(events)
     assert [event["n"] for event in events if event["type"] == "citation"] == [1]
