@@ -88,6 +88,27 @@ class Chain:
 MakeChain = Callable[..., Chain]
 
 
+class Polite:
+    """A model that takes a moment to hang up."""
+
+    name = "polite"
+    window = 8192
+
+    def __init__(self) -> None:
+        self.said_goodbye = False
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]:
+        try:
+            while True:
+                yield Delta("Hello")
+        finally:
+            await asyncio.sleep(0.05)
+            self.said_goodbye = True
+
+    async def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 async def chained(stand_in: StandIn, aws_environment: None) -> AsyncIterator[MakeChain]:
     made: list[ModelChain] = []
@@ -232,7 +253,8 @@ class TestAnEnd:
         assert real.share * 2 + real.first_token <= real.start
 
     async def test_slow_failures_leave_time_for_the_next_model(self, chained: MakeChain) -> None:
-        chain = chained("hang-before", "hang-before", "tokens:count=5", budgets=Budgets(first_token=0.5, start=6))
+        budgets = Budgets(first_token=9, start=4, share=1.2)
+        chain = chained("hang-before", "hang-before", "tokens:count=5", budgets=budgets)
         assert await chain.ask() == FIVE
         assert chain.calls == [1, 1, 1]
 
@@ -276,6 +298,13 @@ class TestHangingUp:
         assert isinstance(await anext(stream), Delta)
         await stream.aclose()
         await chain.until(lambda asked: asked["hung_up"] == 1 and asked["open"] == 0)
+
+    async def test_closing_waits_until_the_model_has_been_hung_up_on(self) -> None:
+        model = Polite()
+        stream = ModelChain([model]).stream(PROMPT)
+        assert [await anext(stream), await anext(stream)] == [ModelStarted("polite"), Delta("Hello")]
+        await stream.aclose()
+        assert model.said_goodbye
 
     @pytest.mark.parametrize("mode", ["hang-before", "hang-mid", "blank:rate=50", "endless:rate=50"])
     async def test_cancelling(self, chained: MakeChain, mode: str) -> None:
