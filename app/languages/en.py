@@ -21,6 +21,7 @@ ENGLISH = Language(
         "Hello! Ask me anything about your documents, and I will answer from them and show you where it is written."
     ),
     no_answer="I could not find an answer to this in your documents.",
+    declined="I cannot answer this question.",
     plain_no_model=(
         "No language model is set up here, so I can only answer from your documents. "
         "Turn on document search and ask again."

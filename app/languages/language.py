@@ -12,6 +12,8 @@ class Language:
     welcome: str
     no_answer: str
     """Said when the documents do not hold an answer."""
+    declined: str
+    """Said when a language model refuses and says nothing."""
     plain_no_model: str
     """Said when a question is asked without the documents and no language model is set up."""
     stop_words: frozenset[str]

@@ -125,8 +125,10 @@ class Answering:
             async for item in items:
                 if isinstance(item, ModelStarted):
                     draft.model, draft.llm_used = item.name, True
-                else:
-                    yield item
+                    continue
+                if isinstance(item, Finished) and item.reason == "refused" and not draft.said:
+                    yield Delta(get_language(draft.lang).declined)
+                yield item
 
     def _prompt(self, models: ModelChain, question: Question, draft: Draft, history: Sequence[Said]) -> BuiltPrompt:
         room = Room(models.window, self._max_tokens)
