@@ -182,16 +182,7 @@ def _assemble(
     live = LiveTurns()
     turns = TurnService(uow, live)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
-    chat = ChatService(
-        uow,
-        turns,
-        live,
-        retrieval,
-        ExtractiveModel(),
-        top_k=settings.top_k,
-        max_chars=settings.max_message_chars,
-        citing=Citing(spaces),
-    )
+    chat = _chat(settings, uow, turns, live, retrieval, spaces)
     return Runtime(
         settings=settings,
         engine=engine,
@@ -216,6 +207,22 @@ def _assemble(
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
         webhooks=_webhooks(uow, settings),
         health=HealthService(engine, storage, degraded=spaces.degraded),
+    )
+
+
+def _chat(
+    settings: Settings, uow: UowFactory, turns: TurnService, live: LiveTurns, retrieval: RetrievalService,
+    spaces: SpaceService,
+) -> ChatService:  # fmt: skip
+    return ChatService(
+        uow,
+        turns,
+        live,
+        retrieval,
+        ExtractiveModel(),
+        top_k=settings.top_k,
+        max_chars=settings.max_message_chars,
+        citing=Citing(spaces),
     )
 
 
