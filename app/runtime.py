@@ -203,17 +203,9 @@ def _assemble(
     turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
     budgets = BudgetService(uow, limits_of(settings))
-    chat = ChatService(
-        uow,
-        turns,
-        live,
-        retrieval,
-        Answering(models, budgets=budgets, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts),
-        top_k=settings.top_k,
-        max_chars=settings.max_message_chars,
-        citing=Citing(spaces),
-        draining=draining,
-    )
+    answering = Answering(models, budgets=budgets, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts)
+    limits = {"top_k": settings.top_k, "max_chars": settings.max_message_chars}
+    chat = ChatService(uow, turns, live, retrieval, answering, citing=Citing(spaces), draining=draining, **limits)
     return Runtime(
         settings=settings,
         engine=engine,

@@ -1,5 +1,6 @@
 """A turn's events as OpenAI spells them: one completion, or chunks of one."""
 
+import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Literal
@@ -138,9 +139,10 @@ async def begun(chunks: AsyncGenerator[Chunk, None]) -> AsyncIterator[Chunk | No
 
 async def _rest(first: Chunk, chunks: AsyncGenerator[Chunk, None]) -> AsyncIterator[Chunk | None]:
     last = first
-    yield first
-    async for chunk in chunks:
-        last = chunk
-        yield chunk
+    async with contextlib.aclosing(chunks):
+        yield first
+        async for chunk in chunks:
+            last = chunk
+            yield chunk
     if "error" not in last:
         yield None

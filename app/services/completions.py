@@ -15,6 +15,7 @@ from uuid import UUID
 from app.core.caller import Caller
 from app.core.errors import Invalid, NotFound, RagchatError
 from app.core.ids import new_id
+from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
 from app.languages import detect
 from app.models import ChatSession
@@ -34,6 +35,7 @@ USER = "openai"
 MOST_BEFORE = 100
 """Earlier messages that a new session takes over, the last ones."""
 VIA = {"via": "openai"}
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +132,13 @@ class CompletionService:
     async def _keep(self, caller: Caller, message_id: UUID, asked: Conversation, said: str) -> None:
         whole = [*asked.before, Said("user", asked.question), Said("assistant", said)]
         digest = history_digest(caller, owner(caller, asked), whole)
-        async with self._uow(caller) as uow:
-            message = await uow.messages.get(message_id)
-            if message is not None:
-                await uow.completions.keep(message["session_id"], digest, message["seq"] + 1)
+        try:
+            async with self._uow(caller) as uow:
+                message = await uow.messages.get(message_id)
+                if message is not None:
+                    await uow.completions.keep(message["session_id"], digest, message["seq"] + 1)
+        except RagchatError as exc:  # the answer is whole; the conversation will go on in a session of its own
+            log.warning("completion.not_kept", code=exc.code)
 
     async def _aside(self, asked: Conversation) -> AsyncIterator[Event]:
         yield {"type": "sources", "docs": []}
