@@ -105,7 +105,7 @@ class TurnWriter:
         draft.timing["total_ms"] = draft.passed()
         if error is not None:
             draft.finish_reason = "error"
-        citations = await self._citing.check(content, draft.passages, draft.sources)
+        citations = await self._citing.check(content, draft.passages, draft.sources) if draft.sources else []
         message_id = new_id() if content else None
         frames = self._live.number(self._closing(draft, ending, error, citations, message_id))
         ended = {
