@@ -1,4 +1,6 @@
-"""WebSocket clients that cost next to nothing, so that the servers are what is measured: frames are counted, not parsed."""
+"""WebSocket clients that cost next to nothing, so that the servers are what is measured: frames are counted, not
+parsed.
+"""
 
 import asyncio
 import base64

@@ -6,6 +6,7 @@ Prints its address once it answers, and for ragchat the API key.
 """
 
 import asyncio
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -64,8 +65,8 @@ def bare(rate: float, count: int) -> Starlette:
 class Announcing(uvicorn.Server):
     key = ""
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
-        await super().startup()
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         print(self.servers[0].sockets[0].getsockname()[1], self.key, flush=True)
 
 
@@ -77,7 +78,7 @@ def main() -> None:
         app: object = bare(rate, count)
     else:
         PacedModel.rate, PacedModel.count = rate, count
-        runtime.ExtractiveModel = PacedModel  # type: ignore[misc, assignment]
+        runtime.ExtractiveModel = PacedModel  # type: ignore[attr-defined]
         Announcing.key = development_key(folder)[0]
         app = create_app(Settings(_env_file=None, data_dir=folder, log_level="WARNING"))
     config = uvicorn.Config(

@@ -185,6 +185,7 @@ class ChatService:
                 live.interrupt()
             if late:
                 await asyncio.wait(late, timeout=seconds)
+        self._log.end()
 
 
 async def _said(sentence: str) -> AsyncIterator[Delta | Finished]:

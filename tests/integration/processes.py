@@ -89,6 +89,7 @@ class Place:
         self.folder = Path(tempfile.mkdtemp(prefix="rc-"))
         self.data = self.folder / "data"
         self.port = free_port()
+        self.program = [RAGCHAT]
         self._settings = settings
         self._children: list[Child] = []
 
@@ -101,7 +102,7 @@ class Place:
         name = self.folder / f"child-{len(self._children)}"
         with name.with_suffix(".out").open("wb") as out, name.with_suffix(".err").open("wb") as err:
             process = await asyncio.create_subprocess_exec(
-                RAGCHAT, *arguments, env=self.environment(**settings), cwd=self.folder, stdout=out, stderr=err,
+                *self.program, *arguments, env=self.environment(**settings), cwd=self.folder, stdout=out, stderr=err,
                 stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         child = Child(process, name)

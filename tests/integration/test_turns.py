@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from app.core.errors import Conflict, NotFound, RagchatError, Unavailable
+from app.providers.ports import LanguageModel
 from app.services.chat import ChatService
 from app.services.live_turns import Event, LiveTurns
 from app.services.turn_keeping import TurnHousekeeping
@@ -19,7 +20,7 @@ from tests.fakes import ScriptedModel
 class Process:
     """One service process's chat, with a model of the test's choice."""
 
-    def __init__(self, tenant: Tenant, model: ScriptedModel) -> None:
+    def __init__(self, tenant: Tenant, model: LanguageModel) -> None:
         runtime, live = tenant.runtime, LiveTurns()
         self.tenant, self.live = tenant, live
         self.turns = TurnService(runtime.uow, live)
