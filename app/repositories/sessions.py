@@ -7,6 +7,18 @@ from app.models import ChatSession, Message
 from app.repositories.base import Repository, like_pattern
 from app.repositories.paging import Paging, decode_position, encode_cursor
 
+# What every message and turn begins with: written out, as building them would cost more than the database does.
+LOCK = text("""
+SELECT user_id FROM chat_sessions
+WHERE id = :session AND tenant_id = :tenant AND (CAST(:user AS text) IS NULL OR user_id = :user) FOR UPDATE
+""")
+LOCK_IF_FREE = text(f"{LOCK.text} SKIP LOCKED")
+TAKE_SEQ = text("""
+UPDATE chat_sessions SET next_seq = next_seq + CAST(:count AS int), last_activity_at = now()
+WHERE id = :session AND tenant_id = :tenant AND (CAST(:user AS text) IS NULL OR user_id = :user)
+RETURNING next_seq - CAST(:count AS int)
+""")
+
 
 class SessionRepository(Repository):
     def _owned(self) -> ColumnElement[bool]:
@@ -31,9 +43,11 @@ class SessionRepository(Repository):
     async def lock(self, session_id: UUID, *, skip_locked: bool = False) -> str | None:
         """Whose it is, locked for this transaction; None when it is not the caller's. Whoever locks a session and a
         turn of it locks the session first."""
-        statement = select(ChatSession.user_id).where(ChatSession.id == session_id, self._owned())
-        found = await self._session.execute(statement.with_for_update(skip_locked=skip_locked))
+        found = await self._session.execute(LOCK_IF_FREE if skip_locked else LOCK, self._named(session_id))
         return found.scalar_one_or_none()
+
+    def _named(self, session_id: UUID) -> dict[str, Any]:
+        return {"session": session_id, "tenant": self._caller.tenant_id, "user": self._caller.user_id}
 
     async def list_page(
         self,
@@ -114,11 +128,5 @@ class SessionRepository(Repository):
         A PostgreSQL SEQUENCE would not do: numbers could become visible out of order, and readers by cursor would
         skip rows.
         """
-        statement = (
-            update(ChatSession)
-            .where(ChatSession.id == session_id, self._owned())
-            .values(next_seq=ChatSession.next_seq + count, last_activity_at=func.now())
-            .returning(ChatSession.next_seq - count)
-            .execution_options(synchronize_session=False)
-        )
-        return (await self._session.execute(statement)).scalar_one_or_none()
+        values = self._named(session_id) | {"count": count}
+        return (await self._session.execute(TAKE_SEQ, values)).scalar_one_or_none()

@@ -43,9 +43,9 @@ WITH old AS MATERIALIZED (
     SELECT e.turn_id, e.seq, sum(char_length(e.data->>'text')) OVER (PARTITION BY e.turn_id ORDER BY e.seq) AS until
     FROM turn_events e JOIN old ON old.id = e.turn_id WHERE e.type = 'delta'
 ), whole AS MATERIALIZED (
-    SELECT turn_id, array_agg(CAST(until AS int) ORDER BY seq) AS ends FROM told
-    JOIN old ON old.id = turn_id JOIN messages m ON m.id = old.assistant_message_id
-    GROUP BY turn_id, m.content HAVING max(until) = char_length(m.content)
+    SELECT told.turn_id, array_agg(CAST(told.until AS int) ORDER BY told.seq) AS ends FROM told
+    JOIN old ON old.id = told.turn_id JOIN messages m ON m.id = old.assistant_message_id
+    GROUP BY told.turn_id, m.content HAVING max(told.until) = char_length(m.content)
 ), gone AS (
     DELETE FROM turn_events e USING whole WHERE e.turn_id = whole.turn_id AND e.type = 'delta'
 )

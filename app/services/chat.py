@@ -123,10 +123,9 @@ class ChatService:
                 ending, error = "interrupted", interrupted_fields(question.client_message_id)
             else:
                 ending, draft.finish_reason = "cancelled", "cancelled"
-        except ProviderInterrupted as exc:
-            ending, error = "interrupted", error_fields(exc.code, exc.detail, question.client_message_id)
         except RagchatError as exc:
-            ending, error = "failed", error_fields(exc.code, exc.detail, question.client_message_id)
+            ending = "interrupted" if isinstance(exc, ProviderInterrupted) else "failed"
+            error = error_fields(exc.code, exc.detail, question.client_message_id, retry_after=exc.retry_after)
         except Exception:
             log.exception("turn.failed", turn_id=str(live.turn_id))
             said = RagchatError()
@@ -212,6 +211,7 @@ class ChatService:
             _, stuck = await asyncio.wait(late, timeout=INTERRUPT_SECONDS)
             for task in stuck:  # their leases run out, and whoever sees that first ends them
                 task.cancel()
+        self._log.end()
         return len(late)
 
 

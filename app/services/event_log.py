@@ -28,6 +28,8 @@ WRITERS = 4
 PATIENCE_SECONDS = 10.0
 """A database that is gone for longer ends the turn. Shorter than a lease, which nobody could renew meanwhile."""
 PAUSE_SECONDS = 0.2
+MOST_BEATS = 10_000
+"""Tenants whose next beat is remembered, before those that are past are forgotten."""
 AT_ONCE = 50
 """Turns whose followers are woken before anybody else gets the processor."""
 log = get_logger(__name__)
@@ -68,6 +70,7 @@ class EventLog:
         self._holder = holder
         self._pending: dict[UUID, _Pending] = {}
         self._lanes: dict[UUID, _Lane] = {}
+        self._beats: dict[UUID, float] = {}
         self._writers = asyncio.Semaphore(WRITERS)
 
     def add(self, turn: LiveTurn, *items: tuple[str, dict[str, Any]]) -> None:
@@ -97,6 +100,11 @@ class EventLog:
         """Nothing more will come of this turn."""
         self._pending.pop(turn.turn_id, None)
 
+    def end(self) -> None:
+        """For when no turn runs any more."""
+        for lane in [*self._lanes.values()]:
+            lane.end()
+
     def _of(self, turn: LiveTurn) -> _Pending:
         found = self._pending.get(turn.turn_id)
         if found is None:
@@ -106,9 +114,16 @@ class EventLog:
     def _lane(self, tenant_id: UUID) -> "_Lane":
         lane = self._lanes.get(tenant_id)
         if lane is None:
-            lane = _Lane(lambda batch: self._append(tenant_id, batch), lambda: self._lanes.pop(tenant_id))
+            beat_at = self._beats.pop(tenant_id, 0.0)
+            lane = _Lane(lambda batch: self._append(tenant_id, batch), lambda: self._ended(tenant_id), beat_at)
             self._lanes[tenant_id] = lane
         return lane
+
+    def _ended(self, tenant_id: UUID) -> None:
+        self._beats[tenant_id] = self._lanes.pop(tenant_id).beat_at
+        if len(self._beats) > MOST_BEATS:
+            now = time.monotonic()
+            self._beats = {id_: at for id_, at in self._beats.items() if at > now}
 
     async def _append(self, tenant_id: UUID, batch: _Batch) -> set[UUID]:
         """The turns whose frames are stored now."""
@@ -121,15 +136,18 @@ class EventLog:
 
 
 class _Lane:
-    """One tenant's queue. Ends when it is empty and the next beat has come."""
+    """One tenant's queue. Ends when it is empty."""
 
-    def __init__(self, append: Callable[[_Batch], Awaitable[set[UUID]]], ended: Callable[[], object]) -> None:
+    def __init__(
+        self, append: Callable[[_Batch], Awaitable[set[UUID]]], ended: Callable[[], None], beat_at: float
+    ) -> None:
         self._append = append
         self._ended = ended
         self._at_once: dict[_Pending, None] = {}
         self._spoken: dict[_Pending, None] = {}
         self._wake = asyncio.Event()
-        self._beat_at = 0.0
+        self.beat_at = beat_at
+        """When text that is no turn's first may be stored."""
         self._task = asyncio.create_task(self._run())
 
     def put(self, pending: _Pending, *, at_once: bool) -> None:
@@ -139,6 +157,9 @@ class _Lane:
             self._wake.set()
         else:
             self._spoken[pending] = None
+
+    def end(self) -> None:
+        self._task.cancel()
 
     async def _run(self) -> None:
         """The top of the lane's task."""
@@ -153,26 +174,26 @@ class _Lane:
             self._ended()  # in the same step as the last look: nothing can be put between
 
     async def _work(self) -> None:
-        while self._at_once or self._spoken or time.monotonic() < self._beat_at:
+        while self._at_once or self._spoken:
             self._wake.clear()
             now = time.monotonic()
-            if self._at_once or (self._spoken and now >= self._beat_at):
+            if self._at_once or now >= self.beat_at:
                 await self._flush(now)
             else:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._beat_at - now):
+                    async with asyncio.timeout(self.beat_at - now):
                         await self._wake.wait()
 
     async def _flush(self, now: float) -> None:
         chosen, self._at_once = self._at_once, {}
-        on_beat = now >= self._beat_at
+        on_beat = now >= self.beat_at
         if on_beat:
             chosen |= self._spoken
-            self._spoken = {}
+        self._spoken = {pending: None for pending in self._spoken if pending not in chosen}
         batch = {pending: pending.take() for pending in chosen}
         await self._store({pending: frames for pending, frames in batch.items() if frames and not pending.turn.failure})
         if on_beat:
-            self._beat_at = now + max(BEAT_SECONDS, SHARE * (time.monotonic() - now))
+            self.beat_at = now + max(BEAT_SECONDS, SHARE * (time.monotonic() - now))
         for pending in batch:
             if pending not in self._at_once and pending not in self._spoken:
                 pending.idle.set()

@@ -38,6 +38,8 @@ async def forget_document(uow: UnitOfWork, document_id: UUID) -> bool:
 async def forget_deleted(uow: UnitOfWork, document_ids: set[UUID]) -> None:
     """For an answer that has just been stored: forgets those that are gone, and keeps the others from being deleted
     before this transaction has ended, so that whoever deletes them finds the answer."""
+    if not document_ids:
+        return
     for document_id in document_ids - await uow.documents.keep_alive(document_ids):
         await forget_document(uow, document_id)
 

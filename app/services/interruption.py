@@ -63,12 +63,15 @@ async def _keep_partial(uow: UnitOfWork, turn: Turn, events: list[TurnEvent], te
     return kept
 
 
-def error_fields(code: str, message: str, reply_to: str | None, *, retryable: bool = True) -> dict[str, Any]:
+def error_fields(
+    code: str, message: str, reply_to: str | None, *, retryable: bool = True, retry_after: float | None = None
+) -> dict[str, Any]:
+    """`retry_after` in seconds."""
     return {
         "code": code,
         "message": message,
         "retryable": retryable,
-        "retry_after_ms": None,
+        "retry_after_ms": None if retry_after is None else round(1000 * retry_after),
         "reply_to": reply_to,
     }
 

@@ -115,7 +115,7 @@ class TurnWriter:
         if error is not None:
             draft.finish_reason = "error"
         used = _used(draft)
-        citations = await self._citing.check(content, draft.passages, draft.sources)
+        citations = await self._citing.check(content, draft.passages, draft.sources) if draft.sources else []
         message_id = new_id() if content else None
         frames = self._live.number(self._closing(draft, ending, error, citations, message_id))
         ended = {
@@ -130,9 +130,9 @@ class TurnWriter:
             async with self._uow(self._caller) as uow:
                 if message_id is not None:
                     await self._store(uow, message_id, draft, ending, citations)
-                await _settle(uow, draft, used, session_id=self._live.session_id, message_id=message_id)
                 await self._end(uow, ended, frames)
                 await forget_deleted(uow, {source.document_id for source in draft.sources if source.document_id})
+                await _settle(uow, draft, used, session_id=self._live.session_id, message_id=message_id)
 
         await self._patiently(store, ending)
         self._live.publish(frames)

@@ -90,6 +90,7 @@ class Place:
         self.folder = Path(tempfile.mkdtemp(prefix="rc-"))
         self.data = self.folder / "data"
         self.port = free_port()
+        self.program = [RAGCHAT]
         self._settings = settings
         self._children: list[Child] = []
 
@@ -98,11 +99,11 @@ class Place:
         kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return kept | {name.upper(): value for name, value in (own | self._settings | settings).items()}
 
-    async def start(self, *arguments: str, program: Sequence[str] = (RAGCHAT,), **settings: str) -> Child:
+    async def start(self, *arguments: str, program: Sequence[str] = (), **settings: str) -> Child:
         name = self.folder / f"child-{len(self._children)}"
         with name.with_suffix(".out").open("wb") as out, name.with_suffix(".err").open("wb") as err:
             process = await asyncio.create_subprocess_exec(
-                *program, *arguments, env=self.environment(**settings), cwd=self.folder, stdout=out, stderr=err,
+                *(program or self.program), *arguments, env=self.environment(**settings), cwd=self.folder, stdout=out, stderr=err,
                 stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         child = Child(process, name)

@@ -13,7 +13,7 @@ import httpx
 from app.db.embedded import Server
 from tests.integration.processes import Place, place, rows
 
-WRITERS = 8
+WRITERS = 16
 SESSIONS = 4
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.core.errors import Conflict, NotFound, RagchatError, Unavailable
 from app.providers.llm import ModelChain
+from app.providers.ports import ChatModel
 from app.services.answering import Answering
 from app.services.chat import ChatService
 from app.services.live_turns import Event, LiveTurns
@@ -21,7 +22,7 @@ from tests.fakes import ScriptedModel
 class Process:
     """One service process's chat, with a model of the test's choice."""
 
-    def __init__(self, tenant: Tenant, model: ScriptedModel) -> None:
+    def __init__(self, tenant: Tenant, model: ChatModel) -> None:
         runtime, live = tenant.runtime, LiveTurns()
         self.tenant, self.live = tenant, live
         self.turns = TurnService(runtime.uow, live)

@@ -13,7 +13,7 @@ from app.api.guard import GuardedRoute
 from app.api.idempotency import OnceDep, answer_with
 from app.api.streams import EventStream
 from app.core.caller import Caller
-from app.core.errors import Conflict, Invalid, RagchatError, Unavailable
+from app.core.errors import Conflict, Invalid, RagchatError, RateLimited, Unavailable
 from app.runtime import Runtime
 from app.schemas.chat import ChatAnswer, ChatRequest, TurnOut
 from app.schemas.events import protocol_schema
@@ -84,9 +84,10 @@ async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnsw
         return ChatAnswer.model_validate(message.model_dump())
     if turn.status == "cancelled":
         raise Conflict("turn_cancelled", "The turn was cancelled before it said anything.")
-    if error is not None and error["code"] != "internal":
-        raise Unavailable(error["code"], error["message"])
-    raise RagchatError
+    if error is None or error["code"] == "internal":
+        raise RagchatError
+    kind = RateLimited if error["code"] == "quota_exceeded" else Unavailable
+    raise kind(error["code"], error["message"], retry_after=(error["retry_after_ms"] or 1000) / 1000)
 
 
 @router.post(
