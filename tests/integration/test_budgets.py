@@ -15,6 +15,7 @@ from app.core.caller import Caller
 from app.core.errors import Forbidden, RateLimited
 from app.core.ids import new_id
 from app.rag.token_estimates import estimate_tokens
+from app.repositories import budgets
 from app.repositories.budgets import Wanted
 from app.services.budgets import (
     BudgetService,
@@ -176,6 +177,20 @@ async def test_a_new_day_begins_with_nothing_used(tenant: Tenant) -> None:
     assert [row[:4] for row in await purse.used()] == [("tenant", "day", 100, 0), ("tenant", "month", 1000, 100)]
     await purse.spend(60)
     assert [row[:4] for row in await purse.used()] == [("tenant", "day", 100, 60), ("tenant", "month", 1000, 160)]
+
+
+async def test_a_day_that_begins_before_the_turn_ends_has_its_counter(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever settles right after midnight, and whoever makes the counter then, might miss each other."""
+    monkeypatch.setattr(budgets, "HELD_SECONDS", 86_400)
+    purse = Purse(tenant, ("tenant", "day", "tokens", 100))
+    await purse.spend(10)
+    found = await purse.sql(
+        "SELECT starts_on - (now() AT TIME ZONE 'UTC')::date AS day, used_tokens FROM budgets "
+        "WHERE tenant_id = :tenant ORDER BY 1"
+    )
+    assert [(row.day, row.used_tokens) for row in found] == [(0, 10), (1, 0)]
 
 
 async def test_the_day_is_utc_whatever_the_connections_time_zone(tenant: Tenant) -> None:
