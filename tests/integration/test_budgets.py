@@ -349,7 +349,9 @@ async def test_a_users_limit_is_each_users_own(tenant: Tenant, new_tenant: MakeT
     purse = Purse(tenant, ("user", "day", "tokens", 100))
     await purse.spend(100)
     await purse.refused(1)
-    await purse.spend(100, user_id="mina")
+    await purse.reserve(60, user_id="mina")
+    await purse.reserve(60, user_id="lena")
+    await purse.refused(60, user_id="lena")
     other = Purse(await new_tenant(), ("user", "day", "tokens", 100))
     await other.spend(100)
 
@@ -358,7 +360,8 @@ async def test_a_keys_limit_is_each_keys_own(tenant: Tenant) -> None:
     purse = Purse(tenant, ("key", "day", "tokens", 100), key=True)
     await purse.spend(100)
     await purse.refused(1)
-    await purse.reserve(100, caller=replace(purse.caller, key_id=new_id()))
+    for _ in range(2):
+        await purse.reserve(100, caller=replace(purse.caller, key_id=new_id()))
     await purse.reserve(100, caller=replace(purse.caller, key_id=None))
 
 
