@@ -413,6 +413,10 @@ async def test_the_cost_is_exact(tenant: Tenant, price: Priced) -> None:
             await settle(uow, await purse.reserve(1), Usage(model, 1, 1))
     costs = [row.cost for row in await purse.ledger()]
     assert sum(costs) == (10 * Decimal("0.000001") + 12 * Decimal("0.333333")) / 1_000_000
+    large = await price("large", "123.456789", "0")  # more digits than a float has
+    async with tenant.runtime.uow(tenant.caller) as uow:
+        paid = await settle(uow, await purse.reserve(1), Usage(large, 98_765_432_101, 0))
+    assert paid == 98_765_432_101 * Decimal("123.456789") / 1_000_000
 
 
 async def test_a_name_beats_a_pattern_and_the_newest_price_counts(tenant: Tenant, price: Priced) -> None:
