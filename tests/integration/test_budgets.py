@@ -15,6 +15,7 @@ from app.core.caller import Caller
 from app.core.errors import Forbidden, RateLimited
 from app.core.ids import new_id
 from app.rag.token_estimates import estimate_tokens
+from app.repositories import budgets
 from app.repositories.budgets import Wanted
 from app.services.budgets import (
     BudgetService,
@@ -178,6 +179,20 @@ async def test_a_new_day_begins_with_nothing_used(tenant: Tenant) -> None:
     assert [row[:4] for row in await purse.used()] == [("tenant", "day", 100, 60), ("tenant", "month", 1000, 160)]
 
 
+async def test_a_day_that_begins_before_the_turn_ends_has_its_counter(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever settles right after midnight, and whoever makes the counter then, might miss each other."""
+    monkeypatch.setattr(budgets, "HELD_SECONDS", 86_400)
+    purse = Purse(tenant, ("tenant", "day", "tokens", 100))
+    await purse.spend(10)
+    found = await purse.sql(
+        "SELECT starts_on - (now() AT TIME ZONE 'UTC')::date AS day, used_tokens FROM budgets "
+        "WHERE tenant_id = :tenant ORDER BY 1"
+    )
+    assert [(row.day, row.used_tokens) for row in found] == [(0, 10), (1, 0)]
+
+
 async def test_the_day_is_utc_whatever_the_connections_time_zone(tenant: Tenant) -> None:
     purse = Purse(tenant, ("tenant", "day", "tokens", 100))
     await purse.spend(10)
@@ -334,7 +349,9 @@ async def test_a_users_limit_is_each_users_own(tenant: Tenant, new_tenant: MakeT
     purse = Purse(tenant, ("user", "day", "tokens", 100))
     await purse.spend(100)
     await purse.refused(1)
-    await purse.spend(100, user_id="mina")
+    await purse.reserve(60, user_id="mina")
+    await purse.reserve(60, user_id="lena")
+    await purse.refused(60, user_id="lena")
     other = Purse(await new_tenant(), ("user", "day", "tokens", 100))
     await other.spend(100)
 
@@ -343,7 +360,8 @@ async def test_a_keys_limit_is_each_keys_own(tenant: Tenant) -> None:
     purse = Purse(tenant, ("key", "day", "tokens", 100), key=True)
     await purse.spend(100)
     await purse.refused(1)
-    await purse.reserve(100, caller=replace(purse.caller, key_id=new_id()))
+    for _ in range(2):
+        await purse.reserve(100, caller=replace(purse.caller, key_id=new_id()))
     await purse.reserve(100, caller=replace(purse.caller, key_id=None))
 
 
@@ -395,6 +413,10 @@ async def test_the_cost_is_exact(tenant: Tenant, price: Priced) -> None:
             await settle(uow, await purse.reserve(1), Usage(model, 1, 1))
     costs = [row.cost for row in await purse.ledger()]
     assert sum(costs) == (10 * Decimal("0.000001") + 12 * Decimal("0.333333")) / 1_000_000
+    large = await price("large", "123.456789", "0")  # more digits than a float has
+    async with tenant.runtime.uow(tenant.caller) as uow:
+        paid = await settle(uow, await purse.reserve(1), Usage(large, 98_765_432_101, 0))
+    assert paid == 98_765_432_101 * Decimal("123.456789") / 1_000_000
 
 
 async def test_a_name_beats_a_pattern_and_the_newest_price_counts(tenant: Tenant, price: Priced) -> None:
