@@ -87,3 +87,13 @@ def open_marker(text: str) -> int:
         if match is not None and match.partial:
             return at
     return len(text) - text.endswith(" ")
+
+
+def closed_marker(text: str, end: int) -> int | None:
+    """Where the marker that ends here begins, with the space before it."""
+    least = max(0, end - LONGEST)
+    at = max(text.rfind(opener, least, end) for opener in "[【［〔")
+    if at < 0:
+        return None
+    at -= text[at - 1 : at] == " "
+    return at if MARKER.fullmatch(text, at, end) is not None else None

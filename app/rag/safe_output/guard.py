@@ -2,13 +2,13 @@ from typing import ClassVar
 
 import regex
 
-from app.rag.markers import LONGEST, MARKER
+from app.rag.markers import LONGEST, closed_marker
 from app.rag.safe_output.links import CLOSE, OPEN
 from app.rag.safe_output.stage import Stage
 from app.rag.safe_output.tags import LINE_BREAK
 
 _CLOSERS = "]】］〕"
-_OPENERS = "[【［〔"
+_AFTER = _CLOSERS.replace("]", r"\]")
 _APPROVED = {OPEN: "(", CLOSE: ")", LINE_BREAK: "<br>"}
 
 
@@ -20,9 +20,9 @@ class Guard(Stage):
         rf"[{OPEN}{LINE_BREAK}]"
         r"|(?<=<)[A-Za-z/!?]"
         r"|(?<=!)\["
-        r"|(?<=\])[(:]"
+        rf"|(?<=[{_AFTER}])[(:]"
         r"|(?<=(?<!:)/[/\\])[^\s/\\\]]"
-        rf"|(?<=[{_CLOSERS.replace(']', chr(92) + ']')}])[A-Za-z0-9/\\@#&_%~=+$!?]"
+        rf"|(?<=[{_AFTER}])[A-Za-z0-9/\\@#&_%~=+$!?]"
     )
     remembered: ClassVar[int] = LONGEST
 
@@ -40,8 +40,5 @@ class Guard(Stage):
 
     def _parts(self, at: int) -> bool:
         """Whether a marker ends here and keeps apart what is around it; `great [1]!` may stay."""
-        text = self._text[max(0, at - LONGEST) : at]
-        begin = max(map(text.rfind, _OPENERS))
-        if begin < 0 or MARKER.fullmatch(text, begin) is None:
-            return False
-        return self._text[at] not in "!?" or text[:begin].rstrip(" ").endswith("<")
+        begin = closed_marker(self._text, at)
+        return begin is not None and (self._text[at] not in "!?" or self._text[:begin].endswith("<"))
