@@ -2,7 +2,7 @@ from typing import ClassVar
 
 import regex
 
-from app.rag.markers import LONGEST, closed_marker
+from app.rag.markers import LONGEST, before_markers
 from app.rag.safe_output.links import CLOSE, OPEN
 from app.rag.safe_output.names import ATTRIBUTES, DEAD_SCHEMES, EAGER_SCHEMES, FILES, TOP_LEVEL
 from app.rag.safe_output.places import Places
@@ -32,7 +32,6 @@ _LABEL = regex.compile(
 _WORD = 100
 _SENTENCE = regex.compile(r"\p{Lu}\p{Ll}+")
 _BEGINNING = regex.compile(r"[^a-z0-9].*", regex.DOTALL)
-_CLOSERS = tuple("]】］〕")
 _NO_NAME = ("", ".", ":", "/")
 
 
@@ -41,7 +40,7 @@ class Addresses(Stage):
 
     start: ClassVar[regex.Pattern[str]] = regex.compile(rf"(?<![A-Za-z0-9])[hHfF]|[:.{OPEN}]")
     longest: ClassVar[int] = 400
-    remembered: ClassVar[int] = LONGEST
+    remembered: ClassVar[int] = 2 * LONGEST + _WORD
 
     def __init__(self, places: Places) -> None:
         super().__init__()
@@ -96,9 +95,8 @@ class Addresses(Stage):
 
     def _name(self, at: int) -> Match | None:
         """What stands before the dot, also when markers between them are going to be removed."""
-        while self._text[at - 1 : at] in _CLOSERS and (begin := closed_marker(self._text, at)) is not None:
-            at = begin
-        return _LABEL.match(self._backwards(at))
+        begin = before_markers(self._text, at)
+        return _LABEL.match("www" if begin is None else self._backwards(begin))
 
     def _stays(self, labels: list[str], dotted: Match, name: Match | None) -> bool:
         """An allowed host, the name of a file, or, in code, what belongs to what."""

@@ -30,8 +30,8 @@ class Stage:
     """Code points of the text before that `resolve` may look at."""
 
     def __init__(self) -> None:
-        self._text = ""
-        self._at = 0
+        self._text = "\n"
+        self._at = 1
         self._over = False
         self._code = Code()
 

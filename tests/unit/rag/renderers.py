@@ -14,6 +14,8 @@ DOCUMENTS = frozenset({DOCUMENT})
 
 _NAME = re.compile(r"http://(?!.*evil\.)[^/?#]+\.(?:[a-z]{2}|name)/?")
 """Names of files and of attributes in code, which some take for hosts."""
+_REFUSED = re.compile(r"[\x00-\x08\x0b-\x1f\ufdd0-\ufdef\ufffe\uffff]")
+"""By the parser."""
 _ELEMENTS = "p br em strong code pre ul ol li blockquote h1 h2 h3 h4 h5 h6 hr table thead tbody tr th td s a div"
 _HARMLESS = frozenset(_ELEMENTS.split())
 _ATTRIBUTES = {"href", "class", "style", "start", "align"}
@@ -46,7 +48,7 @@ def _pages(text: str) -> Iterator[str]:
 
 
 def _live_in(page: str) -> Iterator[str]:
-    for element in lxml.html.fragment_fromstring(page.replace("\0", ""), create_parent="div").iter():
+    for element in lxml.html.fragment_fromstring(_REFUSED.sub("", page), create_parent="div").iter():
         if not isinstance(element.tag, str):
             yield f"<!{element.text}"
             continue

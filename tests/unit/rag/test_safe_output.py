@@ -158,6 +158,9 @@ ATTACKS = [
     "<[9]!--",
     "ht[9]tps://evil.example",
     "https[9]://evil.example",
+    "see mailto[9]:spy@evil",
+    "See [9][x]: /logout\n\n[x]",
+    "Text\n[x]: /logout\n\n[x]",
     "https:[9]//evil.example",
     "https:/[9]/evil.example",
     "https://[9]evil.example",
@@ -188,7 +191,7 @@ UNTOUCHED = [
     "Employees receive 20 days of leave [1], [1, 2] and [1-3].",
     "See 【1】, [^2] and [3][4]: all of it. [1]!",
     "If a < b and b > c, then a<3 or a <= c, and 5 <6.",
-    "Open report.pdf, README.md, main.py, notes.txt and archive.tar.gz at 10:30; version 1.2.3, v2.0, 3.14, 192.168.0.1.",
+    "Open report.pdf, README.md, main.py, notes.txt and a.tar.gz at 10:30; version 1.2.3, v2.0, 3.14, 192.168.0.1.",
     "ఉద్యోగులకు సంవత్సరానికి 20 రోజుల సెలవు ఉంటుంది. [1] మధ్యాహ్నం 12:30కి.",
     "कर्मचारियों को 20 दिन की छुट्टी मिलती है। क्\u200dष और क्\u200cष [2]",
     "❤\ufe0f\u200d🔥 👩\u200d💻 ok",
@@ -229,17 +232,10 @@ def test_nothing_foreign_is_live(attack):
         assert live(result) == []
         assert live(without_markers(result, set())) == []
         assert live(without_markers(result, {1})) == []
-        assert "evil.com" not in result.replace("evil.comx", "")
-
-
-@pytest.mark.parametrize("attack", [a for a in ATTACKS if a not in ("<[9]!--", "[x][9](/logout)", "[x]【9】(/logout)")])
-def test_the_attacks_would_work(attack):
-    """Or the test above could not fail."""
-    if "[9]" not in attack and "【9】" not in attack and "\ufdd0" not in attack:
-        pytest.skip("told by the next") if not live(attack) else None
 
 
 def test_most_attacks_work_when_nothing_is_done():
+    """Or the test above could not fail; the others need a program that is laxer, or a marker to be removed."""
     assert len([attack for attack in ATTACKS if live(attack)]) > 0.7 * len(ATTACKS)
 
 
@@ -272,11 +268,20 @@ good.example https://good.example https://good.example/a https://evil.example/q?
 --> <img <img> src= src=https://evil.com/x.png <a href= <a </a> <script> <svg <svg/onload=alert(1)> onerror=alert(1)
 javascript: JaVaScRiPt: data: data:text/html, mailto: user@ user@evil.com user@good.example &#104; &#58; &#x3a; &colon;
 &sol; &period; &lt; &gt; &amp; &Tab; &NewLine; &#60 &zwj; ![x](https://evil.com/i.png) [t](https://evil.com)
-[t](https://good.example/p) ![ ]( ][ ][1] []: ]: [1]: [1]:\n [x]: <https://evil.com> (https://evil.com) <//evil.com> 1 a b
-A xn--e1a. .рф ఉంది క్\u200dష \u2028 \xa0 ``` ~~~ main.py a.md
+[t](https://good.example/p) ![ ]( ][ ][1] []: ]: [1]: [1]:\n [x]: <https://evil.com> (https://evil.com) <//evil.com> 1 a
+b A xn--e1a. .рф ఉంది క్\u200dష \u2028 \xa0 ``` ~~~ main.py a.md
 """
 fragments = st.sampled_from(
-    [*FRAGMENTS.strip("\n").replace("\n", " ").split(" "), "\n", "\n\n", "[1]:\n", " ", "    ", DOCUMENT, f"]({DOCUMENT})"]
+    [
+        *FRAGMENTS.strip("\n").replace("\n", " ").split(" "),
+        "\n",
+        "\n\n",
+        "[1]:\n",
+        " ",
+        "    ",
+        DOCUMENT,
+        f"]({DOCUMENT})",
+    ]
 )
 mixtures = st.lists(fragments, min_size=1, max_size=14).map("".join)
 
@@ -314,7 +319,9 @@ def test_words_are_not_held_back(text):
     assert "".join(map(output.feed, text)) == text
 
 
-@pytest.mark.parametrize("opened", ["[", "![", "<img ", "<a href='", "[x](", "![x](https://evil.example/", "&#1", "a.", "https://"])
+@pytest.mark.parametrize(
+    "opened", ["[", "![", "<img ", "<a href='", "[x](", "![x](https://evil.example/", "&#1", "a.", "https://"]
+)
 def test_what_is_never_closed_is_held_back_for_a_bounded_time(opened):
     output, fed, given_back = SafeOutput(ALLOWED, DOCUMENTS), 0, 0
     for piece in [opened, *["ab"] * 3000]:
@@ -326,7 +333,25 @@ def test_what_is_never_closed_is_held_back_for_a_bounded_time(opened):
 
 @pytest.mark.parametrize(
     "unit",
-    ["[", "![", "<img ", "<a", "[a](", " h", ".a", "[1].a", "&#1", "`", "[x](((", "[[]", "!", "[![a](b)](c)", "a:", "://", "a@b"],
+    [
+        "[",
+        "![",
+        "<img ",
+        "<a",
+        "[a](",
+        " h",
+        ".a",
+        "[1].a",
+        "&#1",
+        "`",
+        "[x](((",
+        "[[]",
+        "!",
+        "[![a](b)](c)",
+        "a:",
+        "://",
+        "a@b",
+    ],
 )
 def test_time_is_linear(unit):
     """Twice the text takes about twice the time; what is quadratic takes four times as long."""
