@@ -2,13 +2,15 @@ from typing import ClassVar
 
 import regex
 
-from app.rag.markers import LONGEST, MARKER
+from app.rag.markers import LONGEST, before_markers
 from app.rag.safe_output.links import CLOSE, OPEN
 from app.rag.safe_output.stage import Stage
 from app.rag.safe_output.tags import LINE_BREAK
 
 _CLOSERS = "]】］〕"
 _OPENERS = "[【［〔"
+_AFTER = _CLOSERS.replace("]", r"\]")
+_WORDS_FIRST = regex.compile(rf"\n[^\[{_OPENERS[1:]}]*?[^\W\d_]{{3}}")
 _APPROVED = {OPEN: "(", CLOSE: ")", LINE_BREAK: "<br>"}
 
 
@@ -20,17 +22,18 @@ class Guard(Stage):
         rf"[{OPEN}{LINE_BREAK}]"
         r"|(?<=<)[A-Za-z/!?]"
         r"|(?<=!)\["
-        r"|(?<=\])[(:]"
-        r"|(?<=(?<!:)/[/\\])[^\s/\\\]]"
-        rf"|(?<=[{_CLOSERS.replace(']', chr(92) + ']')}])[A-Za-z0-9/\\@#&_%~=+$!?]"
+        rf"|(?<=[{_AFTER}])[(:]"
+        rf"|(?<=[{_AFTER}]:)\S"
+        rf"|(?<=(?<!(?<![{_AFTER}]):)/[/\\])[^\s/\\\]]"
+        rf"|(?<=[{_AFTER}])[A-Za-z0-9/\\@#&_%~=+$!?]"
     )
-    remembered: ClassVar[int] = LONGEST
+    remembered: ClassVar[int] = 2 * LONGEST
 
     def resolve(self, at: int) -> tuple[str, int]:
         char = self._text[at]
         if char in _APPROVED:
             return self._approved(at)
-        if self._text[at - 1] in _CLOSERS and char not in "(:" and not self._parts(at):
+        if self._text[at - 1] in _CLOSERS and self._may_stay(char, at):
             return self.literal(at)
         return f" {char}", at + 1
 
@@ -38,10 +41,10 @@ class Guard(Stage):
         end = at + 1 if self._text[at] == LINE_BREAK else self._text.index(CLOSE, at) + 1
         return "".join(_APPROVED.get(char, char) for char in self._text[at:end]), end
 
-    def _parts(self, at: int) -> bool:
-        """Whether a marker ends here and keeps apart what is around it; `great [1]!` may stay."""
-        text = self._text[max(0, at - LONGEST) : at]
-        begin = max(map(text.rfind, _OPENERS))
-        if begin < 0 or MARKER.fullmatch(text, begin) is None:
-            return False
-        return self._text[at] not in "!?" or text[:begin].rstrip(" ").endswith("<")
+    def _may_stay(self, char: str, at: int) -> bool:
+        """Behind a bracket: `leave [1]: 20 days` defines nothing, and `great [1]!` opens nothing."""
+        if char in "(:":
+            line = self._text.rfind("\n", max(0, at - LONGEST), at)
+            return char == ":" and line >= 0 and _WORDS_FIRST.match(self._text, line, at) is not None
+        begin = before_markers(self._text, at)
+        return begin == at or (begin is not None and char in "!?" and self._text[begin - 1 : begin] != "<")

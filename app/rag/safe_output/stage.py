@@ -6,8 +6,8 @@ import regex
 
 from app.rag.safe_output.code import Code
 
-Match: TypeAlias = "regex.Match[str]"
-LONGEST_CONSTRUCT = 800
+Match: TypeAlias = regex.Match[str]
+LONGEST_CONSTRUCT = 750
 """Code points of a tag or of a link with its address; what is longer is not taken for one."""
 LONGEST_HELD = 2000
 """Of all stages together, and a little more than they can hold."""
@@ -30,8 +30,8 @@ class Stage:
     """Code points of the text before that `resolve` may look at."""
 
     def __init__(self) -> None:
-        self._text = ""
-        self._at = 0
+        self._text = "\n"
+        self._at = 1
         self._over = False
         self._code = Code()
 
@@ -44,6 +44,11 @@ class Stage:
         """A line feed stands for the end while it is worked out what remains."""
         self._over = True
         return self.feed("\n")[:-1]
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is held back."""
+        return self._at == len(self._text)
 
     def resolve(self, at: int) -> tuple[str, int]:
         """What replaces the text from `at` on, and where the rest begins."""
