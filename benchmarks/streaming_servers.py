@@ -81,7 +81,7 @@ def main() -> None:
         app: object = bare(rate, count)
     else:
         PacedModel.rate, PacedModel.count = rate, count
-        runtime.make_models = lambda _settings: ModelChain([PacedModel()])
+        runtime.make_models = lambda settings: ModelChain([PacedModel()])  # noqa: ARG005
         Announcing.key = development_key(folder)[0]
         app = create_app(Settings(_env_file=None, data_dir=folder, log_level="WARNING"))
     config = uvicorn.Config(

@@ -29,5 +29,5 @@ class NumberedModel:
 
 
 if __name__ == "__main__":
-    runtime.make_models = lambda _settings: ModelChain([NumberedModel()])
+    runtime.make_models = lambda settings: ModelChain([NumberedModel()])  # noqa: ARG005
     cli.main()

@@ -103,8 +103,8 @@ class Place:
         name = self.folder / f"child-{len(self._children)}"
         with name.with_suffix(".out").open("wb") as out, name.with_suffix(".err").open("wb") as err:
             process = await asyncio.create_subprocess_exec(
-                *(program or self.program), *arguments, env=self.environment(**settings), cwd=self.folder, stdout=out, stderr=err,
-                stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+                *(program or self.program), *arguments, env=self.environment(**settings), cwd=self.folder, stdout=out,
+                stderr=err, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         child = Child(process, name)
         self._children.append(child)
