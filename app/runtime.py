@@ -198,19 +198,16 @@ def _assemble(
     settings: Settings, engine: AsyncEngine, uow: UowFactory, storage: Storage, retrieval: RetrievalService,
     spaces: SpaceService, models: ModelChain | None,
 ) -> Runtime:  # fmt: skip
-    live, draining = LiveTurns(), Draining()
+    live, draining, budgets = LiveTurns(), Draining(), BudgetService(uow, limits_of(settings))
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
     turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
-    budgets = BudgetService(uow, limits_of(settings))
-    answering = Answering(models, budgets=budgets, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts)
-    limits = {"top_k": settings.top_k, "max_chars": settings.max_message_chars}
-    chat = ChatService(uow, turns, live, retrieval, answering, citing=Citing(spaces), draining=draining, **limits)
+    chat = ChatService(
+        uow, turns, live, retrieval, _answering(settings, models, budgets), citing=Citing(spaces), draining=draining,
+        top_k=settings.top_k, max_chars=settings.max_message_chars,
+    )  # fmt: skip
     return Runtime(
-        settings=settings,
-        engine=engine,
-        uow=uow,
-        storage=storage,
+        settings=settings, engine=engine, uow=uow, storage=storage,
         auth=AuthService(uow),
         idempotency=IdempotencyService(uow),
         sessions=SessionService(uow),
@@ -236,7 +233,11 @@ def _assemble(
         webhooks=_webhooks(uow, settings),
         health=HealthService(engine, storage, degraded=partial(_degraded, spaces, models), draining=draining),
         draining=draining,
-    )
+    )  # fmt: skip
+
+
+def _answering(settings: Settings, models: ModelChain | None, budgets: BudgetService) -> Answering:
+    return Answering(models, budgets=budgets, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts)
 
 
 def _degraded(spaces: SpaceService, models: ModelChain | None) -> list[str]:

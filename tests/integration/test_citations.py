@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -48,6 +49,9 @@ class Chat(Process):
     def __init__(self, tenant: Tenant, *pieces: str) -> None:
         super().__init__(tenant, Says(*pieces))
         self.chat._citing = Citing(tenant.runtime.spaces)
+
+    async def ask(self, session: str, content: str = "tell me", **options: Any) -> UUID:
+        return await super().ask(session, content, use_rag=True, **options)
 
 
 def collapsed(text: str) -> str:
@@ -111,7 +115,11 @@ async def test_what_is_supported_and_where(tenant: Tenant, claim: str, cited: st
     document = await tenant.add_text("A word before.\n\n" + MENU, title="Menu")
     chat = Chat(tenant, f"{claim} [1]")
     session = await tenant.session()
-    events = await chat.follow(await chat.ask(session, "Tell me about the canteen, lunch and tea."))
+    events = await chat.follow(
+        await chat.ask(
+            session, "What does tea cost in the canteen, when does the canteen close, is lunch served on Sundays?"
+        )
+    )
     citations = (await messages(tenant, session))[1]["citations"]
     told = [{name: e[name] for name in PLACE | {"n", "start", "end"}} for e in events if e["type"] == "citation"]
     assert told == citations
