@@ -14,19 +14,19 @@ from app.core.errors import Unavailable
 from app.core.logging import get_logger
 from app.languages import get_language
 from app.providers.llm import ExtractiveModel, ModelChain, ModelsUnavailable
-from app.providers.ports import ChatMessage, Delta, Finished, Generation, ModelStarted, Prompt
+from app.providers.ports import Delta, Finished, Generation, ModelStarted, Passage, Prompt
 from app.rag.citations import MarkerFilter
 from app.rag.conversation import Said
-from app.rag.prompting import BuiltPrompt, Room, answer_prompt, parse_rewritten, plain_prompt, rewrite_prompt
+from app.rag.prompting import BuiltPrompt, build_answer_prompt, build_plain_prompt, build_rewrite_prompt
+from app.rag.rewriting import parse_rewrite
 from app.rag.safe_output import SafeOutput
+from app.rag.token_estimates import estimate_tokens
 from app.services.budgets import BudgetService
 from app.services.turn_writer import Draft
 from app.services.turns import Question
 
 MOST_CALLS = 3
 """Of a turn, its rewritten question included."""
-REWRITE_TOKENS = 120
-REWRITE_MESSAGES = 6
 log = get_logger(__name__)
 Item = Delta | Finished
 
@@ -78,12 +78,11 @@ class Answering:
         """The question as it stands alone, by the model; None where it does not help."""
         if self._models is None or not history:
             return None
-        room = Room(self._models.window, REWRITE_TOKENS)
-        built = rewrite_prompt(question.content, history[-REWRITE_MESSAGES:], room=room)
+        built = build_rewrite_prompt(question.content, history, draft.lang)
         said: list[str] = []
         draft.calls += 1
         try:
-            async for item in self._models.stream(_sent(built), most_calls=1):
+            async for item in self._models.stream(built.prompt, most_calls=1):
                 if isinstance(item, Delta):
                     said.append(item.text)
                 elif isinstance(item, Finished):
@@ -91,7 +90,7 @@ class Answering:
         except Unavailable as exc:
             log.info("question.not_rewritten", code=exc.code)
             return None
-        return parse_rewritten("".join(said))
+        return parse_rewrite("".join(said))
 
     async def write(self, asker: Asker, draft: Draft, history: Sequence[Said]) -> AsyncGenerator[Item, None]:
         """The answer as it comes. `draft` is told who writes it. ProviderInterrupted, RateLimited(quota_exceeded)."""
@@ -111,17 +110,17 @@ class Answering:
         self, models: ModelChain, asker: Asker, draft: Draft, history: Sequence[Said]
     ) -> AsyncGenerator[Item, None]:
         built = self._prompt(models, asker.question, draft, history)
-        draft.trace["prompt"] = built.version
+        draft.trace["prompt_version"] = built.version
         if self._budgets is not None:
             draft.reservation = await self._budgets.reserve(
                 asker.caller,
                 asker.user_id,
                 turn_id=asker.turn_id,
                 models=models.names,
-                input_tokens=built.tokens,
-                max_tokens=built.max_tokens,
+                input_tokens=_estimated(built.prompt),
+                max_tokens=built.prompt.max_tokens,
             )
-        async with aclosing(models.stream(_sent(built), most_calls=MOST_CALLS - draft.calls)) as items:
+        async with aclosing(models.stream(built.prompt, most_calls=MOST_CALLS - draft.calls)) as items:
             async for item in items:
                 if isinstance(item, ModelStarted):
                     draft.model, draft.llm_used = item.name, True
@@ -130,11 +129,14 @@ class Answering:
                     yield Delta(get_language(draft.lang).declined)
                 yield item
 
-    def _prompt(self, models: ModelChain, question: Question, draft: Draft, history: Sequence[Said]) -> BuiltPrompt:
-        room = Room(models.window, self._max_tokens)
+    def _prompt(self, models: ModelChain, question: Question, draft: Draft, history: Sequence[Said]
+    ) -> BuiltPrompt[Passage]:
+        window, most = models.window, self._max_tokens
         if not question.use_rag:
-            return plain_prompt(question.content, history, lang=draft.lang, room=room)
-        return answer_prompt(question.content, draft.passages, history, lang=draft.lang, room=room)
+            return build_plain_prompt(question.content, history, lang=draft.lang, window=window, max_tokens=most)
+        return build_answer_prompt(
+            question.content, draft.passages, history, lang=draft.lang, window=window, max_tokens=most
+        )
 
     def _without_model(self, question: Question, draft: Draft) -> AsyncIterator[Item]:
         draft.model, draft.llm_used = self._passages.name, False
@@ -146,9 +148,8 @@ class Answering:
         )
 
 
-def _sent(built: BuiltPrompt) -> Prompt:
-    messages = [ChatMessage(message.role, message.content) for message in built.messages]
-    return Prompt(built.system, messages, built.max_tokens)
+def _estimated(prompt: Prompt) -> int:
+    return estimate_tokens(prompt.system) + sum(estimate_tokens(message.content) for message in prompt.messages)
 
 
 async def _said(sentence: str) -> AsyncIterator[Item]:

@@ -209,8 +209,8 @@ def _answerable(rows: list[Row], usual: float | None, mode: Mode) -> bool:
 
 
 def said_before(messages: Sequence[Row]) -> list[Said]:
-    """What a question may refer to: `sender` and `content` of messages, oldest first."""
-    return [Said(row["sender"], row["content"]) for row in messages]
+    """What a question may refer to: `sender`, `content` and `status` of messages, oldest first."""
+    return [Said(row["sender"], row["content"], finished=row["status"] == "completed") for row in messages]
 
 
 def require_known(asked: list[UUID], known: set[UUID], *, pointer: str = "/document_ids") -> None:
