@@ -10,6 +10,9 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from app.rag.prompt import ChatMessage as ChatMessage
+from app.rag.prompt import Prompt as Prompt
+
 Vectors = npt.NDArray[np.float32]
 """Shape (n, dimensions), rows of length 1."""
 
@@ -165,24 +168,6 @@ class ModelStarted:
     """Before the first delta of a chain of models: which of them answers."""
 
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """What was said before, or is asked now."""
-
-    role: Literal["user", "assistant"]
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a chat model is sent. `messages` alternate and end with the user's."""
-
-    system: str
-    messages: Sequence[ChatMessage]
-    max_tokens: int
-    """Of the answer."""
 
 
 class ChatModel(Protocol):

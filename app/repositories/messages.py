@@ -98,7 +98,7 @@ class MessageRepository(Repository):
         return rows, total, encode_cursor(rows[-1]["seq"]) if more else None
 
     async def before_turn(self, turn_id: UUID, *, limit: int) -> list[dict[str, Any]]:
-        """sender, content and status of the last messages of people and assistants before the turn's question, oldest first."""
+        """sender, content and status of what people and assistants said before the turn's question, oldest first."""
         values = {"tenant": self._caller.tenant_id, "turn": turn_id, "limit": limit}
         rows = (await self._session.execute(BEFORE_TURN, values)).mappings()
         return [dict(row) for row in rows][::-1]

@@ -14,9 +14,10 @@ from app.core.errors import Unavailable
 from app.core.logging import get_logger
 from app.languages import get_language
 from app.providers.llm import ExtractiveModel, ModelChain, ModelsUnavailable
-from app.providers.ports import Delta, Finished, Generation, ModelStarted, Passage, Prompt
+from app.providers.ports import Delta, Finished, Generation, ModelStarted, Prompt
 from app.rag.citations import MarkerFilter
 from app.rag.conversation import Said
+from app.rag.passages import Passage
 from app.rag.prompting import BuiltPrompt, build_answer_prompt, build_plain_prompt, build_rewrite_prompt
 from app.rag.rewriting import parse_rewrite
 from app.rag.safe_output import SafeOutput
@@ -129,14 +130,14 @@ class Answering:
                     yield Delta(get_language(draft.lang).declined)
                 yield item
 
-    def _prompt(self, models: ModelChain, question: Question, draft: Draft, history: Sequence[Said]
+    def _prompt(
+        self, models: ModelChain, question: Question, draft: Draft, history: Sequence[Said]
     ) -> BuiltPrompt[Passage]:
         window, most = models.window, self._max_tokens
         if not question.use_rag:
             return build_plain_prompt(question.content, history, lang=draft.lang, window=window, max_tokens=most)
-        return build_answer_prompt(
-            question.content, draft.passages, history, lang=draft.lang, window=window, max_tokens=most
-        )
+        passages: Sequence[Passage] = draft.passages
+        return build_answer_prompt(question.content, passages, history, lang=draft.lang, window=window, max_tokens=most)
 
     def _without_model(self, question: Question, draft: Draft) -> AsyncIterator[Item]:
         draft.model, draft.llm_used = self._passages.name, False

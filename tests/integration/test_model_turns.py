@@ -1,4 +1,4 @@
-"""Turns that a language model answers, or fails to: over REST and WebSocket, against the stand-in's real wire formats."""
+"""Turns that a language model answers, or fails to: over REST and WebSocket, against the stand-in's wire formats."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.conftest import Tenant
 
 stand_in, aws_environment = servers.stand_in, servers.aws_environment
 pytestmark = pytest.mark.usefixtures("aws_environment")
-QUICK = Budgets(connect=1, first_token=0.8, idle=0.8, total=8, start=4, share=1, backoff=0.05)
+QUICK = Budgets(connect=1, first_token=2.5, idle=1, total=10, start=8, share=2, backoff=0.05)
 FACT = "Tea costs 15 rupees in the canteen. The canteen closes at nine in the evening."
 QUESTION = "What does tea cost in the canteen?"
 
@@ -147,7 +147,7 @@ class TestPrompt:
         roles = [message["role"] for message in speaking.prompt(model)["messages"]]
         assert roles == ["system", "user", "assistant", "user"]
         trace = (await speaking.tenant.http.get(f"/api/v1/turns/{answer['turn_id']}/trace")).json()
-        assert trace["query"] == "What does tea cost in the canteen?"
+        assert trace["trace"]["query"] == "What does tea cost in the canteen?"
 
 
 class TestSafeOutput:
@@ -171,7 +171,7 @@ BEFORE = {
     "hang-before": "timeout",
     "cut-before": "unavailable",
     "garbage": "bad_response",
-    "empty": "interrupted",
+    "empty": "empty_answer",
     "silent": "empty_answer",
     "blank:rate=50": "timeout",
 }
@@ -233,15 +233,13 @@ class TestFailures:
 
 
 async def test_the_breaker_opens_and_heals(speaking: Speaking) -> None:
-    limits = BreakerLimits(failures=3, window=30, open=0.5)
+    limits = BreakerLimits(failures=3, window=30, open=3)
     model = speaking.with_model("unavailable", limits=limits)
-    reasons = [
-        (await speaking.over_rest(await speaking.tenant.session()))["fallback_reason"] for _ in range(3)
-    ]
+    reasons = [(await speaking.over_rest(await speaking.tenant.session()))["fallback_reason"] for _ in range(3)]
     assert reasons == ["unavailable", "circuit_open", "circuit_open"]
     asked = speaking.stand_in.count(model)
     speaking.stand_in.set_mode(model, "tokens:count=2")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while not (await speaking.over_rest(await speaking.tenant.session()))["llm_used"]:
             pass
     assert speaking.stand_in.count(model) == asked + 1
