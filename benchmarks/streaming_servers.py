@@ -78,7 +78,7 @@ def main() -> None:
         app: object = bare(rate, count)
     else:
         PacedModel.rate, PacedModel.count = rate, count
-        runtime.ExtractiveModel = PacedModel  # type: ignore[attr-defined]
+        runtime.ExtractiveModel = PacedModel  # type: ignore[attr-defined, assignment]
         Announcing.key = development_key(folder)[0]
         app = create_app(Settings(_env_file=None, data_dir=folder, log_level="WARNING"))
     config = uvicorn.Config(

@@ -136,9 +136,8 @@ class ChatService:
         self, caller: Caller, live: LiveTurn, question: Question, writer: TurnWriter, draft: Draft
     ) -> None:
         if question.use_rag:
-            writer.emit(("status", {"state": "retrieving"}))
             await self._retrieve(caller, live.turn_id, question, draft)
-        writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
+            writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
         markers = MarkerFilter({source.n for source in draft.sources})
 
         def take(item: Delta | Finished) -> None:

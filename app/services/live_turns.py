@@ -17,7 +17,7 @@ from app.core.ids import new_id
 
 Event = dict[str, Any]
 """One event of realtime.md as it is sent: type, session_id, turn_id, seq, timestamp and its own fields."""
-WINDOW = 64
+WINDOW = 32
 """Frames of a turn kept in memory. Whoever is further behind reads the table."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

@@ -24,6 +24,7 @@ from app.services.sessions import session_not_found
 from app.services.turns import Question
 
 log = get_logger(__name__)
+PIECES = 64
 Ending = Literal["completed", "cancelled", "failed", "interrupted"]
 
 
@@ -54,6 +55,11 @@ class Draft:
     def passed(self) -> float:
         """Milliseconds since the turn began."""
         return round(1000 * (time.perf_counter() - self.began), 2)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+        if len(self.said) == PIECES:  # a list of small strings takes ten times the space of their text
+            self.said = [self.content]
 
     @property
     def content(self) -> str:
@@ -94,7 +100,7 @@ class TurnWriter:
         """The next piece of the answer."""
         if text:
             text = clean(text)
-            draft.said.append(text)
+            draft.say(text)
             draft.timing.setdefault("first_token_ms", draft.passed())
             self._log.say(self._live, text)
 

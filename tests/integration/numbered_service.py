@@ -26,5 +26,5 @@ class NumberedModel:
 
 
 if __name__ == "__main__":
-    runtime.ExtractiveModel = NumberedModel  # type: ignore[attr-defined]
+    runtime.ExtractiveModel = NumberedModel  # type: ignore[attr-defined, assignment]
     cli.main()

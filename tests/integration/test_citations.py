@@ -44,7 +44,7 @@ class Says:
 
 class Chat(Process):
     def __init__(self, tenant: Tenant, *pieces: str) -> None:
-        super().__init__(tenant, Says(*pieces))  # type: ignore[arg-type]
+        super().__init__(tenant, Says(*pieces))
         self.chat._citing = Citing(tenant.runtime.spaces)
 
 
