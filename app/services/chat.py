@@ -138,18 +138,18 @@ class ChatService:
         if question.use_rag:
             await self._retrieve(caller, live.turn_id, question, draft)
             writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
-        markers = MarkerFilter({source.n for source in draft.sources})
+        writer.open_text(draft, MarkerFilter({source.n for source in draft.sources}))
 
         def take(item: Delta | Finished) -> None:
             if isinstance(item, Finished):
                 draft.finish(item)
             else:
-                writer.say(draft, markers.feed(item.text))
+                writer.say(item.text)
 
         try:
             await pump(self._generate(question, draft), take, live.cancelled)
         finally:
-            writer.say(draft, markers.flush())
+            writer.close_text()
 
     async def _retrieve(self, caller: Caller, turn_id: UUID, question: Question, draft: Draft) -> None:
         async with self._uow(caller) as uow:

@@ -46,16 +46,23 @@ class _Pending:
         self.text = Outgoing()
         self.frames: list[Frame] = []
         self.has_spoken = False
+        self.waits = False
+        """In its lane's queue."""
         self.idle = asyncio.Event()
 
     def pour(self, *, all_of_it: bool = False) -> None:
         """The text so far becomes a delta."""
-        text = self.text.take(all_of_it=all_of_it)
+        text = self.text.take(self.turn.compose, all_of_it=all_of_it)
         if text:
+            self.has_spoken = True
             self.frames.append(self.turn.number_delta(text))
 
     def take(self) -> list[Frame]:
-        self.pour()
+        try:
+            self.pour()
+        except Exception:
+            log.exception("events.not_composed", turn_id=str(self.turn.turn_id))
+            self.turn.fail(RagchatError())
         taken, self.frames = self.frames, []
         return taken
 
@@ -83,8 +90,12 @@ class EventLog:
         """Becomes a delta, mostly with what is said next."""
         pending = self._of(turn)
         pending.text.add(text)
-        at_once, pending.has_spoken = not pending.has_spoken, True
-        self._lane(turn.tenant_id).put(pending, at_once=at_once)
+        if not pending.waits:
+            self._lane(turn.tenant_id).put(pending, at_once=not pending.has_spoken)
+
+    def pour(self, turn: LiveTurn) -> None:
+        """What was said so far is composed now."""
+        self._of(turn).pour()
 
     async def flush(self, turn: LiveTurn) -> None:
         """Until everything is stored and told. Raises why it cannot be: turn_lost, or what the database says."""
@@ -158,6 +169,7 @@ class _Lane:
 
     def put(self, pending: _Pending, *, at_once: bool) -> None:
         pending.idle.clear()
+        pending.waits = True
         if at_once:
             self._at_once[pending] = None
             self._wake.set()
@@ -195,6 +207,7 @@ class _Lane:
         for pending in chosen:
             self._at_once.pop(pending, None)
             self._spoken.pop(pending, None)
+            pending.waits = False
         if chosen:
             self._flying.update(chosen)
             self._flushes[on_beat] = asyncio.create_task(self._flush(chosen, on_beat=on_beat))
@@ -216,7 +229,7 @@ class _Lane:
         if on_beat:
             self.beat_at = began + max(BEAT_SECONDS, SHARE * (time.monotonic() - began))
         for pending in chosen:
-            if pending not in self._at_once and pending not in self._spoken:
+            if not pending.waits:
                 pending.idle.set()
 
     async def _store(self, batch: _Batch) -> None:

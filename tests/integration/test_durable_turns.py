@@ -150,6 +150,20 @@ class TestGroups:
         assert [type(result).__name__ for result in results] == ["NoneType", "RagchatError", "NoneType"]
         assert [len(await stored_types(tenant, turn.turn_id)) for turn in turns] == [3, 2, 3]
 
+    async def test_a_filter_that_breaks_ends_its_own_turn(self, tenant: Tenant) -> None:
+        turns = await self.opened(tenant, 2)
+        events = EventLog(tenant.runtime.uow, turns[0].holder)
+        turns[1].compose = lambda text: text[99]
+        for turn in turns:
+            events.say(turn, "Hello.")
+        with structlog.testing.capture_logs() as logged:
+            async with asyncio.timeout(10):
+                while not (turns[1].failure and len(await stored_types(tenant, turns[0].turn_id)) == 3):
+                    await asyncio.sleep(0.02)
+        assert [line["event"] for line in logged if "turn" in line["event"] or "events" in line["event"]] == [
+            "events.not_composed"
+        ]
+
     async def test_many_turns_cost_as_many_statements_as_one(self, tenant: Tenant) -> None:
         turns = await self.opened(tenant, 20)
         events = EventLog(tenant.runtime.uow, turns[0].holder)
