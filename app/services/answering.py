@@ -23,7 +23,7 @@ from app.rag.rewriting import parse_rewrite
 from app.rag.safe_output import SafeOutput
 from app.rag.token_estimates import estimate_tokens
 from app.services.budgets import BudgetService
-from app.services.turn_writer import Draft
+from app.services.turn_writer import Draft, TextFilter
 from app.services.turns import Question
 
 MOST_CALLS = 3
@@ -51,7 +51,7 @@ class Answering:
         max_tokens: int = 1024,
         link_hosts: frozenset[str] = frozenset(),
     ) -> None:
-        self.link_hosts = link_hosts
+        self._link_hosts = link_hosts
         self._models = models
         self._budgets = budgets
         self._max_tokens = max_tokens
@@ -65,6 +65,11 @@ class Answering:
     @property
     def has_model(self) -> bool:
         return self._models is not None
+
+    def filters(self, draft: Draft) -> tuple[TextFilter, ...]:
+        """What of an answer is shown: no live links but to its documents, no markers of passages that do not exist."""
+        urls = {source.url for source in draft.sources if source.url}
+        return SafeOutput(self._link_hosts, urls), MarkerFilter({source.n for source in draft.sources})
 
     @property
     def is_limited(self) -> bool:
@@ -121,13 +126,15 @@ class Answering:
                 input_tokens=_estimated(built.prompt),
                 max_tokens=built.prompt.max_tokens,
             )
+        spoken = False
         async with aclosing(models.stream(built.prompt, most_calls=MOST_CALLS - draft.calls)) as items:
             async for item in items:
                 if isinstance(item, ModelStarted):
                     draft.model, draft.llm_used = item.name, True
                     continue
-                if isinstance(item, Finished) and item.reason == "refused" and not draft.said:
+                if isinstance(item, Finished) and item.reason == "refused" and not spoken:
                     yield Delta(get_language(draft.lang).declined)
+                spoken = True
                 yield item
 
     def _prompt(
@@ -156,18 +163,3 @@ def _estimated(prompt: Prompt) -> int:
 async def _said(sentence: str) -> AsyncIterator[Item]:
     yield Delta(sentence)
     yield Finished("stop")
-
-
-class Shown:
-    """What of an answer is shown: no live links but to the documents, no markers of passages that do not exist."""
-
-    def __init__(self, draft: Draft, link_hosts: frozenset[str]) -> None:
-        urls = {source.url for source in draft.sources if source.url}
-        self._safe = SafeOutput(link_hosts, urls)
-        self._markers = MarkerFilter({source.n for source in draft.sources})
-
-    def feed(self, text: str) -> str:
-        return self._markers.feed(self._safe.feed(text))
-
-    def flush(self) -> str:
-        return self._markers.feed(self._safe.flush()) + self._markers.flush()

@@ -18,7 +18,7 @@ from app.providers.ports import Finished
 from app.rag.conversation import MESSAGES, Said
 from app.schemas.common import is_blank
 from app.schemas.search import SearchFilters
-from app.services.answering import Answering, Asker, Item, Shown
+from app.services.answering import Answering, Asker, Item
 from app.services.citing import Citing
 from app.services.draining import Draining
 from app.services.event_log import EventLog
@@ -155,28 +155,29 @@ class ChatService:
     async def _answer(
         self, caller: Caller, live: LiveTurn, question: Question, writer: TurnWriter, draft: Draft
     ) -> None:
-        history = await self._history(caller, live.turn_id)
+        history = await self._history(caller, live.turn_id, question)
         if question.use_rag:
-            writer.emit(("status", {"state": "retrieving"}))
             await self._retrieve(caller, question, draft, history)
-        writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
-        shown = Shown(draft, self._answering.link_hosts)
+            writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
+        writer.open_text(draft, *self._answering.filters(draft))
 
         def take(item: Item) -> None:
             if isinstance(item, Finished):
                 draft.finish(item)
             else:
-                writer.say(draft, shown.feed(item.text))
+                writer.say(item.text)
 
         asker = Asker(caller, live.owner, live.turn_id, question)
         try:
             await pump(self._answering.write(asker, draft, history), take, live.cancelled)
         finally:
-            writer.say(draft, shown.flush())
+            writer.close_text()
 
-    async def _history(self, caller: Caller, turn_id: UUID) -> list[Said]:
+    async def _history(self, caller: Caller, turn_id: UUID, question: Question) -> list[Said]:
         """What was said before. Without a model the last messages are enough."""
         limit = MOST_HISTORY if self._answering.has_model else MESSAGES
+        if not (question.use_rag or self._answering.has_model):
+            return []
         async with self._uow(caller) as uow:
             return said_before(await uow.messages.before_turn(turn_id, limit=limit))
 

@@ -1,9 +1,8 @@
 """Events of all turns of this process, committed in groups before anybody sees them.
 
-Each tenant has a lane of its own, which writes one transaction after the other; what arrives meanwhile is collected for
-the next. A turn's first words, and whatever is no delta, are stored at once. Other text waits for the next beat: about
-twenty a second when there is little to do, fewer when the database takes its time. So the load decides how long a
-delta is.
+Each tenant has a lane of its own; what arrives while it writes is collected for the next transaction. A turn's first
+words, and whatever is no delta, are stored at once. Other text waits for the next beat: about twenty a second when
+there is little to do, fewer when the database takes its time. So the load decides how long a delta is.
 """
 
 import asyncio
@@ -47,16 +46,23 @@ class _Pending:
         self.text = Outgoing()
         self.frames: list[Frame] = []
         self.has_spoken = False
+        self.waits = False
+        """In its lane's queue."""
         self.idle = asyncio.Event()
 
     def pour(self, *, all_of_it: bool = False) -> None:
         """The text so far becomes a delta."""
-        text = self.text.take(all_of_it=all_of_it)
+        text = self.text.take(self.turn.compose, all_of_it=all_of_it)
         if text:
+            self.has_spoken = True
             self.frames.append(self.turn.number_delta(text))
 
     def take(self) -> list[Frame]:
-        self.pour()
+        try:
+            self.pour()
+        except Exception:
+            log.exception("events.not_composed", turn_id=str(self.turn.turn_id))
+            self.turn.fail(RagchatError())
         taken, self.frames = self.frames, []
         return taken
 
@@ -84,8 +90,12 @@ class EventLog:
         """Becomes a delta, mostly with what is said next."""
         pending = self._of(turn)
         pending.text.add(text)
-        at_once, pending.has_spoken = not pending.has_spoken, True
-        self._lane(turn.tenant_id).put(pending, at_once=at_once)
+        if not pending.waits:
+            self._lane(turn.tenant_id).put(pending, at_once=not pending.has_spoken)
+
+    def pour(self, turn: LiveTurn) -> None:
+        """What was said so far is composed now."""
+        self._of(turn).pour()
 
     async def flush(self, turn: LiveTurn) -> None:
         """Until everything is stored and told. Raises why it cannot be: turn_lost, or what the database says."""
@@ -136,7 +146,11 @@ class EventLog:
 
 
 class _Lane:
-    """One tenant's queue. Ends when it is empty."""
+    """One tenant's queue. Ends when it is empty.
+
+    Two transactions may be under way: one for what cannot wait, one for the beat. A turn is in one of them at most, so
+    its events keep their order.
+    """
 
     def __init__(
         self, append: Callable[[_Batch], Awaitable[set[UUID]]], ended: Callable[[], None], beat_at: float
@@ -145,6 +159,9 @@ class _Lane:
         self._ended = ended
         self._at_once: dict[_Pending, None] = {}
         self._spoken: dict[_Pending, None] = {}
+        self._flying: set[_Pending] = set()
+        self._flushes: dict[bool, asyncio.Task[None]] = {}
+        """By whether it is the beat's."""
         self._wake = asyncio.Event()
         self.beat_at = beat_at
         """When text that is no turn's first may be stored."""
@@ -152,50 +169,67 @@ class _Lane:
 
     def put(self, pending: _Pending, *, at_once: bool) -> None:
         pending.idle.clear()
+        pending.waits = True
         if at_once:
             self._at_once[pending] = None
             self._wake.set()
-        else:
+        elif pending not in self._spoken:
             self._spoken[pending] = None
+            if len(self._spoken) == 1:
+                self._wake.set()
 
     def end(self) -> None:
-        self._task.cancel()
+        for task in (self._task, *self._flushes.values()):
+            task.cancel()
 
     async def _run(self) -> None:
         """The top of the lane's task."""
         try:
-            await self._work()
-        except Exception:
-            log.exception("events.fault")
-            for pending in self._at_once | self._spoken:
-                pending.turn.fail(RagchatError())
-                pending.idle.set()
+            while self._at_once or self._spoken or self._flushes:
+                self._wake.clear()
+                self._begin(self._at_once, on_beat=False)
+                if time.monotonic() >= self.beat_at:
+                    self._begin(self._spoken, on_beat=True)
+                await self._wait()
         finally:
             self._ended()  # in the same step as the last look: nothing can be put between
 
-    async def _work(self) -> None:
-        while self._at_once or self._spoken:
-            self._wake.clear()
-            now = time.monotonic()
-            if self._at_once or now >= self.beat_at:
-                await self._flush(now)
-            else:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self.beat_at - now):
-                        await self._wake.wait()
+    async def _wait(self) -> None:
+        waits_for_beat = True not in self._flushes and any(pending not in self._flying for pending in self._spoken)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self.beat_at - time.monotonic()) if waits_for_beat else None):
+                await self._wake.wait()
 
-    async def _flush(self, now: float) -> None:
-        chosen, self._at_once = self._at_once, {}
-        on_beat = now >= self.beat_at
+    def _begin(self, waiting: dict[_Pending, None], *, on_beat: bool) -> None:
+        if on_beat in self._flushes:
+            return
+        chosen = [pending for pending in waiting if pending not in self._flying]
+        for pending in chosen:
+            self._at_once.pop(pending, None)
+            self._spoken.pop(pending, None)
+            pending.waits = False
+        if chosen:
+            self._flying.update(chosen)
+            self._flushes[on_beat] = asyncio.create_task(self._flush(chosen, on_beat=on_beat))
+
+    async def _flush(self, chosen: list[_Pending], *, on_beat: bool) -> None:
+        """The top of a transaction's task."""
+        began = time.monotonic()
+        try:
+            batch = {pending: pending.take() for pending in chosen}
+            await self._store({at: frames for at, frames in batch.items() if frames and not at.turn.failure})
+        except Exception:
+            log.exception("events.fault")
+            for pending in chosen:
+                pending.turn.fail(RagchatError())
+        finally:
+            del self._flushes[on_beat]
+            self._flying.difference_update(chosen)
+            self._wake.set()
         if on_beat:
-            chosen |= self._spoken
-        self._spoken = {pending: None for pending in self._spoken if pending not in chosen}
-        batch = {pending: pending.take() for pending in chosen}
-        await self._store({pending: frames for pending, frames in batch.items() if frames and not pending.turn.failure})
-        if on_beat:
-            self.beat_at = now + max(BEAT_SECONDS, SHARE * (time.monotonic() - now))
-        for pending in batch:
-            if pending not in self._at_once and pending not in self._spoken:
+            self.beat_at = began + max(BEAT_SECONDS, SHARE * (time.monotonic() - began))
+        for pending in chosen:
+            if not pending.waits:
                 pending.idle.set()
 
     async def _store(self, batch: _Batch) -> None:

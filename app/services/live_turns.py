@@ -6,7 +6,7 @@ A turn belongs to its session: it goes on when a follower leaves, and a follower
 import asyncio
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,7 +17,7 @@ from app.core.ids import new_id
 
 Event = dict[str, Any]
 """One event of realtime.md as it is sent: type, session_id, turn_id, seq, timestamp and its own fields."""
-WINDOW = 64
+WINDOW = 32
 """Frames of a turn kept in memory. Whoever is further behind reads the table."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -61,6 +61,8 @@ class LiveTurn:
         """It stops because the service does, not because somebody asked for it."""
         self.failure: RagchatError | None = None
         """Its events can no longer be stored; nothing more may be told to anybody."""
+        self.compose: Callable[[str], str] = str
+        """Makes what the model says fit to be told."""
         self.last_seq = 0
         """The last number given; it may not be published yet."""
         self.watched_until = 0.0

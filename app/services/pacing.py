@@ -45,19 +45,22 @@ def clean(text: str) -> str:
 
 
 class Outgoing:
-    """Collects text; never cuts a grapheme cluster in two."""
+    """Collects what a model says until it is sent, and cuts it there; never in the middle of a grapheme cluster."""
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
+        self._raw: list[str] = []
+        self._composed = ""
 
     def add(self, text: str) -> None:
-        self._parts.append(text)
+        self._raw.append(text)
 
-    def take(self, *, all_of_it: bool = False) -> str:
-        """What can be sent now. Unless it is all ASCII the last cluster waits: more of it may come."""
-        text = "".join(self._parts)
+    def take(self, compose: Callable[[str], str], *, all_of_it: bool = False) -> str:
+        """What can be sent now. `compose` makes it fit to be sent and sees each character once, in pieces as large as
+        the pace allows. Unless it is all ASCII the last cluster waits: more of it may come."""
+        raw, self._raw = "".join(self._raw), []
+        text = self._composed + (compose(raw) if raw else "")
         cut = len(text) if all_of_it or text.isascii() else self._last_cluster(text)
-        self._parts = [text[cut:]] if cut < len(text) else []
+        self._composed = text[cut:]
         return text[:cut]
 
     @staticmethod

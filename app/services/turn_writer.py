@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from app.core.caller import Caller
@@ -25,6 +25,7 @@ from app.services.sessions import session_not_found
 from app.services.turns import Question
 
 log = get_logger(__name__)
+PIECES = 64
 Ending = Literal["completed", "cancelled", "failed", "interrupted"]
 
 
@@ -64,6 +65,15 @@ class Draft:
         """Milliseconds since the turn began."""
         return round(1000 * (time.perf_counter() - self.began), 2)
 
+    def say(self, text: str) -> None:
+        if not text:
+            return
+        if not self.said:
+            self.timing["first_token_ms"] = self.passed()
+        self.said.append(text)
+        if len(self.said) == PIECES:  # a list of small strings takes ten times the space of their text
+            self.said = [self.content]
+
     @property
     def content(self) -> str:
         return "".join(self.said)
@@ -84,6 +94,16 @@ class Draft:
         return [s.model_dump(mode="json") | {"doc_id": str(s.document_id)} for s in self.sources]
 
 
+class TextFilter(Protocol):
+    """Changes a text that comes in pieces, and may hold some of it back."""
+
+    def feed(self, text: str) -> str: ...
+
+    def flush(self) -> str:
+        """What is still held."""
+        ...
+
+
 class TurnWriter:
     def __init__(
         self, uow: UowFactory, caller: Caller, live: LiveTurn, question: Question, citing: Citing, events: EventLog
@@ -94,18 +114,38 @@ class TurnWriter:
         self._question = question
         self._citing = citing
         self._log = events
+        self._filters: tuple[TextFilter, ...] = ()
 
     def emit(self, *items: tuple[str, dict[str, Any]]) -> None:
         """(type, fields) in order. Stored at once, then published; nobody has to wait for it."""
         self._log.add(self._live, *items)
 
-    def say(self, draft: Draft, text: str) -> None:
+    def open_text(self, draft: Draft, *filters: TextFilter) -> None:
+        """What is said from now on goes through the filters, one after the other, and into the draft."""
+
+        def compose(text: str) -> str:
+            text = clean(text)
+            for each in self._filters:
+                text = each.feed(text)
+            draft.say(text)
+            return text
+
+        self._filters = filters
+        self._live.compose = compose
+
+    def say(self, text: str) -> None:
         """The next piece of the answer."""
         if text:
-            text = clean(text)
-            draft.said.append(text)
-            draft.timing.setdefault("first_token_ms", draft.passed())
             self._log.say(self._live, text)
+
+    def close_text(self) -> None:
+        """Nothing more is said: what the filters have held back comes."""
+        self._log.pour(self._live)
+        rest = ""
+        for each in self._filters:
+            rest = each.feed(rest) + each.flush()
+        self._filters = ()
+        self.say(rest)
 
     async def finish(self, draft: Draft, ending: Ending, error: dict[str, Any] | None) -> None:
         """The answer, its sources, the last events and the end of the turn in one transaction."""

@@ -77,9 +77,9 @@ class TurnService:
                     return before, None
             await end_dead(uow, question.session_id)
             await _add_question(uow, turn_id, message_id, question)
-            started = await self._insert(uow, turn_id, message_id, question)
+            frames = await self._insert(uow, turn_id, message_id, question)
             answer.refer(turn_id)
-        return turn_id, self._open(turn_id, caller, question, owner=owner, started=started)
+        return turn_id, self._open(turn_id, caller, question, owner=owner, frames=frames)
 
     async def begin_again(self, caller: Caller, turn_id: UUID) -> Retried:
         """A new turn on the same question, whose answer comes after whatever the session holds by now. Asked twice, it
@@ -100,8 +100,8 @@ class TurnService:
             last = await uow.turns.last_retry(turn_id)
             if last is not None and last.status not in RETRIED:
                 return Retried(last.id, None, question)
-            started = await self._insert(uow, again, turn.user_message_id, question, retry_of=turn_id)
-        return Retried(again, self._open(again, caller, question, owner=owner, started=started), question)
+            frames = await self._insert(uow, again, turn.user_message_id, question, retry_of=turn_id)
+        return Retried(again, self._open(again, caller, question, owner=owner, frames=frames), question)
 
     async def give_up(self, caller: Caller, live: LiveTurn) -> None:
         """Ends a turn of this process whose events could not be stored, with the text that could. Of no effect when
@@ -112,15 +112,16 @@ class TurnService:
             if turn is not None:
                 await interrupt(uow, turn)
 
-    def _open(self, turn_id: UUID, caller: Caller, question: Question, *, owner: str, started: Frame) -> LiveTurn:
+    def _open(self, turn_id: UUID, caller: Caller, question: Question, *, owner: str, frames: list[Frame]) -> LiveTurn:
         live = self._live.open(turn_id, question.session_id, caller, owner=owner)
-        live.last_seq = started.seq
-        live.publish([started])
+        live.last_seq = len(frames)
+        live.publish(frames)
         return live
 
     async def _insert(
         self, uow: UnitOfWork, turn_id: UUID, message_id: UUID, question: Question, *, retry_of: UUID | None = None
-    ) -> Frame:
+    ) -> list[Frame]:
+        """The turn's row and its first events, as far as they are known by now."""
         created = await uow.turns.create(
             {
                 "id": turn_id,
@@ -134,10 +135,12 @@ class TurnService:
         )
         if not created:
             raise turn_in_progress()
-        fields = {"reply_to": question.client_message_id, "user_message_id": str(message_id)}
-        started = make_frame(turn_id, question.session_id, 1, "turn_started", fields)
-        await uow.turn_events.add([started])
-        return started
+        frames = [
+            make_frame(turn_id, question.session_id, seq, type_, fields)
+            for seq, (type_, fields) in enumerate(_opening(question, message_id), start=1)
+        ]
+        await uow.turn_events.add(frames)
+        return frames
 
     async def get(self, caller: Caller, turn_id: UUID) -> Turn:
         async with self._uow(caller) as uow:
@@ -216,6 +219,13 @@ async def _asked(uow: UnitOfWork, turn: Turn) -> Question:
         document_ids=[UUID(id_) for id_ in ids] if ids is not None else None,
         final_type=options.get("final_type", "assistant_message"),
     )
+
+
+def _opening(question: Question, message_id: UUID) -> list[tuple[str, dict[str, Any]]]:
+    started = {"reply_to": question.client_message_id, "user_message_id": str(message_id)}
+    if question.use_rag:
+        return [("turn_started", started), ("status", {"state": "retrieving"})]
+    return [("turn_started", started), ("sources", {"docs": []}), ("status", {"state": "generating"})]
 
 
 def _options(question: Question) -> dict[str, Any]:

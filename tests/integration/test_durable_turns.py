@@ -111,13 +111,16 @@ class TestFence:
 
     async def test_only_the_holder_adds_and_a_repetition_is_of_no_effect(self, tenant: Tenant) -> None:
         session = UUID(await tenant.session())
-        turn_id, live = await tenant.runtime.turns.begin(tenant.caller, Question(session, "hello"))
+        turn_id, live = await tenant.runtime.turns.begin(tenant.caller, Question(session, "hello", use_rag=False))
         assert live is not None
-        row = make_frame(turn_id, session, 2, "status", {"state": "generating"})
+        row = make_frame(turn_id, session, 4, "delta", {"text": "Hello."})
         for holder, expected in ((new_id(), set()), (live.holder, {turn_id}), (live.holder, {turn_id})):
             async with tenant.runtime.uow(tenant.caller) as uow:
                 assert await uow.turn_events.append(holder, [row]) == expected
-            assert await stored_types(tenant, turn_id) == ["turn_started", "status"][: 1 + len(expected)]
+            assert (
+                await stored_types(tenant, turn_id)
+                == ["turn_started", "sources", "status", "delta"][: 3 + len(expected)]
+            )
         async with tenant.runtime.uow(tenant.caller) as uow:
             assert not await uow.turns.finish(turn_id, {"status": "completed"}, holder=new_id())
             assert await uow.turns.finish(turn_id, {"status": "completed"}, holder=live.holder)
@@ -145,7 +148,21 @@ class TestGroups:
             results = await asyncio.gather(*(events.flush(turn) for turn in turns), return_exceptions=True)
         assert [(line["event"], line["turn_id"]) for line in logged] == [("events.refused", str(turns[1].turn_id))]
         assert [type(result).__name__ for result in results] == ["NoneType", "RagchatError", "NoneType"]
-        assert [len(await stored_types(tenant, turn.turn_id)) for turn in turns] == [2, 1, 2]
+        assert [len(await stored_types(tenant, turn.turn_id)) for turn in turns] == [3, 2, 3]
+
+    async def test_a_filter_that_breaks_ends_its_own_turn(self, tenant: Tenant) -> None:
+        turns = await self.opened(tenant, 2)
+        events = EventLog(tenant.runtime.uow, turns[0].holder)
+        turns[1].compose = lambda text: text[99]
+        for turn in turns:
+            events.say(turn, "Hello.")
+        with structlog.testing.capture_logs() as logged:
+            async with asyncio.timeout(10):
+                while not (turns[1].failure and len(await stored_types(tenant, turns[0].turn_id)) == 3):
+                    await asyncio.sleep(0.02)
+        assert [line["event"] for line in logged if "turn" in line["event"] or "events" in line["event"]] == [
+            "events.not_composed"
+        ]
 
     async def test_many_turns_cost_as_many_statements_as_one(self, tenant: Tenant) -> None:
         turns = await self.opened(tenant, 20)
@@ -156,7 +173,7 @@ class TestGroups:
                 events.say(turn, "Hello.")
             await asyncio.gather(*(events.flush(turn) for turn in turns))
         assert len(seen) <= 4, seen
-        assert [len(await stored_types(tenant, turn.turn_id)) for turn in turns] == [4] * 20
+        assert [len(await stored_types(tenant, turn.turn_id)) for turn in turns] == [5] * 20
 
     async def test_statements_of_a_turn(self, tenant: Tenant) -> None:
         process = Process(tenant, ScriptedModel(100, 0))

@@ -54,10 +54,25 @@ def test_clusters_are_never_cut() -> None:
     outgoing, pieces = Outgoing(), []
     for character in text:
         outgoing.add(character)
-        pieces.append(outgoing.take())
-    pieces.append(outgoing.take(all_of_it=True))
+        pieces.append(outgoing.take(str))
+    pieces.append(outgoing.take(str, all_of_it=True))
     assert "".join(pieces) == text
     assert not any(piece.startswith(("్", "ా", "ం", "\u200d", "ి", "्")) for piece in pieces)
+
+
+def test_each_character_is_composed_once() -> None:
+    outgoing, seen = Outgoing(), []
+
+    def compose(text: str) -> str:
+        seen.append(text)
+        return text.upper()
+
+    outgoing.add("ab")
+    outgoing.add("cé")
+    assert outgoing.take(compose) == "ABC"
+    assert outgoing.take(compose) == ""
+    assert outgoing.take(compose, all_of_it=True) == "É"
+    assert seen == ["abcé"]
 
 
 def test_what_cannot_be_stored_is_replaced() -> None:
