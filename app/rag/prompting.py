@@ -58,7 +58,7 @@ def build_answer_prompt(
     fence = fence or new_fence()
     asked = fenced("question", fence, question)
     system, version = _system("answer", lang)
-    budget = window - max_tokens
+    budget = window - max_tokens - _cost(system) - _cost(asked)
     texts, left = _fitting([_excerpt(passage, fence) for passage in passages], budget)
     before = _before(history, min(left, int(window * HISTORY_SHARE)))
     messages = (*before, ChatMessage("user", "\n\n".join([*texts, asked])))
