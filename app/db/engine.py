@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import asyncpg
-from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -34,12 +35,11 @@ log = get_logger(__name__)
 
 def create_engine(url: URL | str, *, pool_size: int) -> AsyncEngine:
     """Unavailable(database_url_invalid) for an address that is not PostgreSQL's."""
-    return create_async_engine(
+    engine = create_async_engine(
         _address(url),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=POOL_WAIT_SECONDS,
-        pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,
         connect_args={
@@ -48,6 +48,15 @@ def create_engine(url: URL | str, *, pool_size: int) -> AsyncEngine:
             "server_settings": SERVER_SETTINGS,
         },
     )
+    event.listen(engine.sync_engine.pool, "checkout", _require_open)
+    return engine
+
+
+def _require_open(dbapi_connection: Any, _record: object, _proxy: object) -> None:
+    """Another connection is taken instead of one that has been closed. The driver hears of that from the socket; a
+    statement as a question (`pool_pre_ping`) would be four messages to and fro, for each unit of work."""
+    if dbapi_connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _address(url: URL | str) -> URL:

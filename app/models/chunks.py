@@ -12,7 +12,7 @@ class Chunk(HasId, HasTenant, Base):
     __tablename__ = "chunks"
     __table_args__ = (
         UniqueConstraint("document_id", "document_version", "chunk_index", name="uq_chunks_document_position"),
-        Index("ix_chunks_tenant_id", "tenant_id"),
+        Index("ix_chunks_tenant_id_lang", "tenant_id", "lang"),
         Index("ix_chunks_terms", "terms", postgresql_using="gin"),
         {"comment": "Passages of documents: what search finds"},
     )

@@ -38,7 +38,7 @@ _MOST_FREQUENT = 32
 
 FILTERS = {
     "user_id": "(d.owner_id IS NULL OR d.owner_id = :user_id)",
-    "document_ids": "c.document_id = ANY(CAST(:document_ids AS uuid[]))",
+    "document_ids": "d.id = ANY(CAST(:document_ids AS uuid[]))",
     "collection": "d.collection = :collection",
     "lang": "c.lang = :lang",
 }
@@ -221,8 +221,15 @@ def _numbers(shape: Shape) -> dict[str, object]:
 
 @cache
 def scope_statement(filters: frozenset[str], limit: int) -> TextClause:
-    """How many chunks the caller may see, counted up to the limit."""
-    return text(f"SELECT count(*) FROM (SELECT FROM chunks c {visible(filters)} LIMIT {int(limit)}) AS few")  # noqa: S608
+    """How many chunks the caller may see at most, `limit` standing for more: by what documents say of themselves, since
+    reading the chunks would take longer than the search."""
+    clauses = " AND ".join(["d.tenant_id = :tenant", *(FILTERS[name] for name in sorted(filters - {"lang"}))])
+    documents = f"SELECT sum(d.chunk_count) FROM documents d WHERE d.indexed_version IS NOT NULL AND {clauses}"  # noqa: S608
+    counts = [f"coalesce(({documents}), 0)", str(int(limit))]
+    if "lang" in filters:
+        chunks = f"SELECT FROM chunks c WHERE c.tenant_id = :tenant AND {FILTERS['lang']} LIMIT {int(limit)}"
+        counts.append(f"(SELECT count(*) FROM ({chunks}) AS few)")  # noqa: S608
+    return text(f"SELECT least({', '.join(counts)})")
 
 
 @cache

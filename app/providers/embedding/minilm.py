@@ -18,7 +18,7 @@ import numpy as np
 from app.providers.embedding import graph
 from app.providers.embedding.batches import LENGTH_STEP, Batch, padded, plan
 from app.providers.embedding.threads import Threads
-from app.providers.embedding.tokens import CLS, SEP, bert_ids, spans, uncut
+from app.providers.embedding.tokens import CLS, SEP, WordSpans, bert_ids, uncut
 from app.providers.embedding.weights import SafeTensors, check, model_folder
 from app.providers.ports import Vectors
 
@@ -44,6 +44,7 @@ class MiniLM:
 
     def __init__(self, tokenizer: Any, weights: SafeTensors, models: "_Models") -> None:
         self._tokenizer = tokenizer
+        self._spans = WordSpans(tokenizer)
         self._weights = weights  # the compiled models read from its memory
         self._for_documents = _Runner(models.documents)
         self._for_queries = _Runner(models.queries)
@@ -63,7 +64,7 @@ class MiniLM:
         return await self._queries.run(self._embed_one, text)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        return spans(self._tokenizer, text)
+        return self._spans(text)
 
     async def close(self) -> None:
         await self._documents.close()

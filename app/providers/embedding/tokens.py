@@ -9,6 +9,12 @@ CLS, SEP = 101, 102
 
 Spans = list[tuple[int, int]]
 
+MOST_WORDS = 50_000
+"""Remembered at a time: some megabytes."""
+LONGEST_WORD = 32
+"""In code points; longer ones are not remembered."""
+_WORD = re.compile("[^ \\t\\n\\r\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+")
+"""What BERT's normalizer takes for white space; form feeds and other control characters it drops, joining words."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -39,6 +45,34 @@ def spans(tokenizer: Any, text: str) -> Spans:
     (encoding,) = tokenizer.encode_batch([encodable(text)], add_special_tokens=False)
     offsets: Spans = encoding.offsets
     return offsets
+
+
+class WordSpans:
+    """The spans of a BERT tokenizer's tokens. It looks at one word at a time: words met before
+    are not cut again."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, Spans] = {}
+
+    def __call__(self, text: str) -> Spans:
+        words = [(match.start(), match.group()) for match in _WORD.finditer(encodable(text))]
+        known = self._with({word for _, word in words})
+        return [(at + start, at + end) for at, word in words for start, end in known[word]]
+
+    def _with(self, words: set[str]) -> dict[str, Spans]:
+        """Of these words at least."""
+        fresh = [*(words - self._known.keys())]
+        if not fresh:
+            return self._known
+        encodings = self._tokenizer.encode_batch(fresh, add_special_tokens=False)
+        found: dict[str, Spans] = dict(zip(fresh, (encoding.offsets for encoding in encodings), strict=True))
+        known = self._known | found
+        kept = {word: spans for word, spans in found.items() if len(word) <= LONGEST_WORD}
+        if len(self._known) + len(kept) > MOST_WORDS:
+            self._known = {}
+        self._known = self._known | kept  # a new one: other threads may be reading the one before
+        return known
 
 
 def bert_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:

@@ -1,0 +1,196 @@
+"""Every statement of a search over 100,000 chunks, explained: with the values of a question, and as the plan for all
+values that PostgreSQL prefers from the sixth execution on."""
+
+import itertools
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, TextClause, text
+
+from app.core.caller import Caller, tenant_caller
+from app.core.ids import new_id
+from app.db.engine import driver_connection
+from app.repositories import search_sql
+from app.repositories.chunks import SearchQuery
+from app.repositories.hnsw import create_index, drop_index, index_name
+from app.runtime import Runtime, open_runtime
+from app.services.statistics import StatisticsService
+from tests.conftest import make_database, make_settings, make_tenant
+
+pytestmark = pytest.mark.timeout(300)
+CHUNKS = 100_000
+DOCUMENTS = 5_000
+WIDTH = 8
+"""Narrow: the graph is built in seconds, and the plans are the same."""
+TERMS_INDEX = "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_chunks_terms'"
+DOCUMENT_ROWS = """
+INSERT INTO documents (id, tenant_id, owner_id, title, filename, kind, sha256, size_bytes, storage_key, collection,
+                       indexed_version, status, chunk_count, term_count)
+SELECT gen_random_uuid(), $1, CASE WHEN n % 10 = 0 THEN 'ravi' END, 'Text ' || n, 'made.txt', 'txt',
+       decode(lpad(to_hex(n), 64, '0'), 'hex'), 1, 'none/' || n, CASE WHEN n % 100 = 0 THEN 'few' ELSE 'many' END,
+       1, 'ready', $3::integer, 8 * $3::integer
+FROM generate_series(1, $2::integer) AS n
+"""
+CHUNK_ROWS = """
+INSERT INTO chunks (id, tenant_id, document_id, document_version, chunk_index, char_start, char_end, content,
+                    content_hash, token_count, lang, terms, term_count)
+SELECT gen_random_uuid(), d.tenant_id, d.id, 1, i, 0, 1, words, '\\x00', 8,
+       CASE WHEN i % 50 = 0 THEN 'hi' ELSE 'en' END, to_tsvector('simple', words), 8
+FROM documents d, generate_series(1, $2::integer) AS i, LATERAL (
+    SELECT string_agg('w' || exp(ln(20000) * random())::integer, ' ') AS words
+    FROM generate_series(1, 8) AS place WHERE d.id IS NOT NULL AND i > 0
+) AS made WHERE d.tenant_id = $1
+"""
+VECTOR_ROWS = """
+INSERT INTO chunk_embeddings (space_id, chunk_id, tenant_id, embedding)
+SELECT $2, c.id, c.tenant_id, l2_normalize((
+    SELECT array_agg(random() - 0.5) FROM generate_series(1, $3::integer) AS place WHERE c.id IS NOT NULL
+)::vector::halfvec)
+FROM chunks c WHERE c.tenant_id = $1
+"""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    runtime: Runtime
+    caller: Caller
+    space_id: int
+    document_id: Any
+
+    def query(self, **given: Any) -> SearchQuery:
+        known: dict[str, Any] = {
+            "question": "w17 w4021 w12000",
+            "config": "simple",
+            "fetched": 50,
+            "embedding": [0.5, *[0.1] * 7],
+        }
+        return SearchQuery(space_id=self.space_id, width=WIDTH, **(known | given))
+
+
+async def fill(runtime: Runtime, caller: Caller, space_id: int) -> Any:
+    """The id of one of the documents. Indexes are built when the rows are there; foreign keys are not asked."""
+    async with driver_connection(runtime.engine) as connection:
+        terms = await connection.fetchval(TERMS_INDEX)
+        await connection.execute("DROP INDEX ix_chunks_terms; SET session_replication_role = replica")
+        await connection.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
+        await connection.execute(DOCUMENT_ROWS, caller.tenant_id, DOCUMENTS, CHUNKS // DOCUMENTS)
+        await connection.execute(CHUNK_ROWS, caller.tenant_id, CHUNKS // DOCUMENTS)
+        await connection.execute(VECTOR_ROWS, caller.tenant_id, space_id, WIDTH)
+        await connection.execute(terms)
+        await connection.execute(create_index(space_id, WIDTH))
+        await connection.execute("VACUUM (ANALYZE) documents, chunks, chunk_embeddings")
+        return await connection.fetchval("SELECT id FROM documents LIMIT 1")
+
+
+@pytest.fixture(scope="module")
+async def corpus(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Corpus]:
+    url, folder = await make_database(postgres, "test_plans"), tmp_path_factory.mktemp("plans")
+    async with open_runtime(make_settings(database_url=url, data_dir=folder)) as runtime:
+        caller = tenant_caller(new_id())
+        await make_tenant(runtime, caller.tenant_id, str(caller.tenant_id))
+        async with runtime.uow(caller) as uow:
+            space = await uow.spaces.create("narrow", dimensions=WIDTH, languages=["en"])
+        document_id = await fill(runtime, caller, space.id)
+        await StatisticsService(runtime.uow).refresh(caller)
+        yield Corpus(runtime, caller, space.id, document_id)
+
+
+async def explain(corpus: Corpus, statement: TextClause, values: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The nodes of both plans."""
+    numbered = str(statement.compile(dialect=corpus.runtime.engine.dialect))
+    given = ", ".join(["NULL"] * max(int(n) for n in re.findall(r"\$(\d+)", numbered)))
+    async with corpus.runtime.engine.connect() as connection:
+        custom = await connection.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)
+    async with driver_connection(corpus.runtime.engine) as plain:
+        await plain.execute("SET jit = off; SET random_page_cost = 1.1; SET plan_cache_mode = force_generic_plan")
+        await plain.execute(f"PREPARE asked AS {numbered}")
+        generic = await plain.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({given})")
+    plans = [custom.scalar_one(), generic]
+    return [[*_nodes(json.loads(plan) if isinstance(plan, str) else plan)] for plan in plans]
+
+
+def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(plan, list):
+        for part in plan:
+            yield from _nodes(part)
+    elif isinstance(plan, dict):
+        if "Node Type" in plan:
+            yield plan
+        for part in plan.values():
+            yield from _nodes(part)
+
+
+FILTERS: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "few-documents": {"document_ids": "one"},
+    "collection": {"collection": "few"},
+    "large-collection": {"collection": "many"},
+    "language": {"lang": "hi"},
+}
+SMALL = {"few-documents", "collection", "language"}
+"""Searched exactly."""
+LEGS: dict[str, dict[str, Any]] = {"vector": {"by_text": False}, "text": {"embedding": None}, "hybrid": {}}
+USERS = {"tenant": None, "user": "ravi"}
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize("legs", LEGS)
+@pytest.mark.parametrize("user", USERS)
+async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, legs: str, user: str) -> None:
+    given = LEGS[legs] | FILTERS[filters]
+    if "document_ids" in given:
+        given = given | {"document_ids": [corpus.document_id]}
+    query = corpus.query(**given)
+    caller = Caller(corpus.caller.tenant_id, USERS[user], scopes=corpus.caller.scopes)
+    small = filters in SMALL
+    async with corpus.runtime.uow(caller) as uow:
+        assert await uow.chunks._is_small(query, 20_000) == small
+        statement, values = uow.chunks.statement(query, exact=small)
+    custom, generic = await explain(corpus, statement, values)
+    if (
+        small
+    ):  # the plan for all values expects a usual filter to keep half of the chunks; that of a small one is chosen
+        assert "chunks" not in scanned(custom)
+    else:
+        assert not (scanned(custom) | scanned(generic)) & {"chunks", "chunk_embeddings"}
+    for nodes in (custom, generic):
+        used = {node.get("Index Name") for node in nodes}
+        if query.by_text:
+            assert "ix_chunks_terms" in used
+        if query.embedding is not None:
+            assert (index_name(corpus.space_id) in used) == (not small)
+
+
+def scanned(nodes: list[dict[str, Any]]) -> set[str]:
+    return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+
+
+async def test_small_statements_use_indexes(corpus: Corpus) -> None:
+    tenant = {"tenant": corpus.caller.tenant_id}
+    near = tenant | {"embedding": "[0.5,0.1,0.1,0.1,0.1,0.1,0.1,0.1]"}
+    asked: list[tuple[TextClause, dict[str, Any]]] = [
+        (search_sql.TENANT_SIZE, tenant),
+        (search_sql.background_statement(corpus.space_id, WIDTH), near),
+        (search_sql.scope_statement(frozenset({"collection"}), 20_001), tenant | {"collection": "few"}),
+        (search_sql.scope_statement(frozenset({"lang"}), 20_001), tenant | {"lang": "hi"}),
+    ]
+    for statement, values in asked:
+        for nodes in await explain(corpus, statement, values):
+            assert "chunks" not in scanned(nodes)
+
+
+async def test_an_index_that_is_missing_is_seen(corpus: Corpus) -> None:
+    """The other tests can fail."""
+    async with corpus.runtime.engine.connect() as connection:
+        for dropped in (drop_index(corpus.space_id).replace(" CONCURRENTLY", ""), "DROP INDEX ix_chunks_terms"):
+            await connection.execute(text(dropped))
+        async with corpus.runtime.uow(corpus.caller) as uow:
+            statement, values = uow.chunks.statement(corpus.query(), exact=False)
+        plan = (await connection.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)).scalar_one()
+        await connection.rollback()
+    nodes = [*_nodes(json.loads(plan) if isinstance(plan, str) else plan)]
+    assert "chunks" in {node["Relation Name"] for node in itertools.chain(nodes) if node["Node Type"] == "Seq Scan"}
