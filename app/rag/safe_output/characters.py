@@ -31,7 +31,7 @@ class Characters(Stage):
         self._joins = False
 
     def feed(self, text: str) -> str:
-        return super().feed(_SPACES.sub(" ", _GONE.sub("", text)))
+        return super().feed(without_invisible(text))
 
     def resolve(self, at: int) -> tuple[str, int]:
         if self._text[at] != "&":
@@ -46,6 +46,11 @@ class Characters(Stage):
         if not _JOINERS.fullmatch(before):
             self._joins = not before.isascii()
         return self._text[at] * self._joins
+
+
+def without_invisible(text: str) -> str:
+    """But with joiners: only `Characters` knows what they stand behind."""
+    return str(_SPACES.sub(" ", _GONE.sub("", text)))
 
 
 def _decoded(reference: str) -> str:

@@ -10,7 +10,7 @@ from app.rag.safe_output.tags import LINE_BREAK
 _CLOSERS = "]】］〕"
 _OPENERS = "[【［〔"
 _AFTER = _CLOSERS.replace("]", r"\]")
-_WORDS_FIRST = regex.compile(rf"\n[^\[{_OPENERS[1:]}]*?[^\W\d_]{{3}}")
+_WORDS_FIRST = regex.compile(rf"\n[^\[{_OPENERS[1:]}]*?[^\W\d_]{{2}}[ ,]")
 _APPROVED = {OPEN: "(", CLOSE: ")", LINE_BREAK: "<br>"}
 
 
@@ -39,7 +39,8 @@ class Guard(Stage):
 
     def _approved(self, at: int) -> tuple[str, int]:
         end = at + 1 if self._text[at] == LINE_BREAK else self._text.index(CLOSE, at) + 1
-        return "".join(_APPROVED.get(char, char) for char in self._text[at:end]), end
+        behind_slash = " " * (self._text[at - 1] in "/\\")
+        return behind_slash + "".join(_APPROVED.get(char, char) for char in self._text[at:end]), end
 
     def _may_stay(self, char: str, at: int) -> bool:
         """Behind a bracket: `leave [1]: 20 days` defines nothing, and `great [1]!` opens nothing."""

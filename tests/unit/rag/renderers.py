@@ -12,10 +12,12 @@ ALLOWED = frozenset({"good.example", "bücher.example", "localhost:8000"})
 DOCUMENT = "/api/v1/documents/019ca8f0-5c1e-7d1a-9f00-3b7c5a2e4d61/content?version=3#page=2"
 DOCUMENTS = frozenset({DOCUMENT})
 
-_NAME = re.compile(r"http://(?!.*evil\.)[^/?#]+\.(?:[a-z]{2}|name)/?")
+_NAME = re.compile(r"http://(?!.*evil\.(?:com|example)(?![a-z]))[^/?#]+\.(?:[a-z]{2}|name)/?")
 """Names of files and of attributes in code, which some take for hosts."""
 _REFUSED = re.compile(r"[\x00-\x08\x0b-\x1f\ufdd0-\ufdef\ufffe\uffff]")
 """By the parser."""
+_WWW = re.compile(r"(?i)(?<![^\s*_~(])www\.[a-z0-9][a-z0-9.-]*")
+"""GitHub's dialect takes these for addresses whatever they end in."""
 _ELEMENTS = "p br em strong code pre ul ol li blockquote h1 h2 h3 h4 h5 h6 hr table thead tbody tr th td s a div"
 _HARMLESS = frozenset(_ELEMENTS.split())
 _ATTRIBUTES = {"href", "class", "style", "start", "align"}
@@ -38,6 +40,7 @@ def live(text: str) -> list[str]:
     """What a reader could be led to, or a program would fetch, when it shows the text; nothing that may be there."""
     found = [each for page in _pages(text) for each in _live_in(page)]
     found += [match.url for match in _LINKIFY.match(text) or [] if not _may_stay(match.url)]
+    found += [host for host in _WWW.findall(text) if not host.lower().endswith("good.example")]
     return found
 
 

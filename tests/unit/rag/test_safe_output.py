@@ -244,6 +244,13 @@ def test_what_is_harmless_stays(text):
     assert shown(text) == text
 
 
+@pytest.mark.parametrize(
+    "char", "\0\x01\r\x7f\x9f\xad\u200b\u200c\u200d\u200e\u202e\u2060\u2066\ufe0f\ufeff\ufdd0\U000e0041\ud800"
+)
+def test_invisible_characters_hide_nothing(char):
+    assert shown(f"ht{char}tps:{char}//evil{char}.example <i{char}mg src=x>") == "hxxps://evil[.]example "
+
+
 def documented() -> list[tuple[str, str]]:
     """The table in docs/prompting.md."""
     table = (ROOT / "docs" / "prompting.md").read_text().partition("<!-- safe output -->")[2].partition("\n\n")[0]
