@@ -105,7 +105,7 @@ class Addresses(Stage):
             return self.match(_DOTTED_ENDING, dotted.start()) is not None
         if name is None or name["mail"] or name["alone"] is None or self._text[dotted.end()] in "/:@\\?#":
             return False
-        if self._code.inside:
+        if self._code.inside and labels[0].lower() != "www":
             return ATTRIBUTES.issuperset(label.lower() for label in labels[1:] if _top_level(label))
         return len(labels) == 2 and labels[1].lower() in FILES
 
