@@ -182,8 +182,7 @@ def _assemble(
     spaces: SpaceService,
 ) -> Runtime:  # fmt: skip
     live = LiveTurns()
-    signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
-    turns = TurnService(uow, live, signals)
+    turns = TurnService(uow, live, signals := TurnSignals(live, Channel(engine, TURN_CHANNEL)))
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
     return Runtime(
         settings=settings,
