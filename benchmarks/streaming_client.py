@@ -5,11 +5,13 @@ parsed.
 import asyncio
 import base64
 import os
+import re
 import struct
 import time
 from collections.abc import Callable, Sequence
 
 DEADLINE_SECONDS = 120.0
+SAID = re.compile(rb'"text":"t(\d+)')
 
 
 class Client(asyncio.Protocol):
@@ -22,7 +24,7 @@ class Client(asyncio.Protocol):
         self.open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tokens = self.deltas = 0
-        self.asked = self.first = self.last = 0.0
+        self.asked = self.said = self.first = self.last = 0.0
         self._upgraded = False
 
     async def connect(self) -> None:
@@ -87,7 +89,9 @@ class Client(asyncio.Protocol):
             self._write(b"\x8a\x80\0\0\0\0")
         elif payload.startswith(b'{"type":"delta"'):
             self.last = time.perf_counter()
-            self.first = self.first or self.last
+            if not self.first:
+                self.first = self.last
+                self.said = int(SAID.findall(payload)[0]) / 1e9
             self.tokens += payload.count(b" ")
             self.deltas += 1
         elif payload.startswith(b'{"type":"done"') and not self.done.done():

@@ -27,10 +27,10 @@ from app.providers.ports import Delta, Finished, Prompt
 
 
 async def paced(rate: float, count: int) -> AsyncIterator[str]:
-    """Numbered tokens on a schedule: one that was late does not delay the next."""
+    """Numbered tokens on a schedule: one that was late does not delay the next. The first tells when it was said."""
     due = time.perf_counter()
     for number in range(count):
-        yield f"w{number} "
+        yield f"w{number} " if number else f"t{time.perf_counter_ns()} "
         due += 1 / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
