@@ -111,7 +111,7 @@ CREATING: dict[str, list[Callable[[Tenant], Awaitable[Post]]]] = {
 NOT_CREATING = {
     "search_run", "turns_replay", "turns_cancel", "turns_retry", "openai_chat_completions", "openai_embeddings",
 }  # fmt: skip
-"""Some store nothing; a turn is cancelled once, and asked again once, whatever is sent; OpenAI's clients send no key."""
+"""Some store nothing; a turn is cancelled once and asked again once, whatever is sent; OpenAI's clients send no key."""
 MAKERS = [pytest.param(make, id=f"{name}-{make.__name__}") for name, makers in CREATING.items() for make in makers]
 
 EFFECTS = """
