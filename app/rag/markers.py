@@ -87,3 +87,24 @@ def open_marker(text: str) -> int:
         if match is not None and match.partial:
             return at
     return len(text) - text.endswith(" ")
+
+
+def before_markers(text: str, end: int) -> int | None:
+    """Where the run of markers that ends here begins, `end` when there is none; None when it is longer than LONGEST."""
+    at: int | None = end
+    while at is not None and at > end - LONGEST:
+        begin = _closed_marker(text, at) if text[at - 1 : at] in ("]", "】", "］", "〕") else None
+        if begin is None:
+            return at
+        at = begin
+    return None
+
+
+def _closed_marker(text: str, end: int) -> int | None:
+    """Where the marker that ends here begins, with the space before it."""
+    least = max(0, end - LONGEST)
+    at = max(text.rfind(opener, least, end) for opener in "[【［〔")
+    if at < 0:
+        return None
+    at -= text[at - 1 : at] == " "
+    return at if MARKER.fullmatch(text, at, end) is not None else None
