@@ -10,6 +10,9 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from app.rag.prompt import ChatMessage as ChatMessage
+from app.rag.prompt import Prompt as Prompt
+
 Vectors = npt.NDArray[np.float32]
 """Shape (n, dimensions), rows of length 1."""
 
@@ -158,24 +161,6 @@ class Finished:
     reason: Literal["stop", "length", "refused", "no_context"]
     input_tokens: int = 0
     output_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """What was said before, or is asked now."""
-
-    role: Literal["user", "assistant"]
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a chat model is sent. `messages` alternate and end with the user's."""
-
-    system: str
-    messages: Sequence[ChatMessage]
-    max_tokens: int
-    """Of the answer."""
 
 
 class ChatModel(Protocol):

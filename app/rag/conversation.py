@@ -35,6 +35,8 @@ _COMPILED = {lang: re.compile(pattern, re.IGNORECASE) for lang, pattern in _POIN
 class Said:
     role: Literal["user", "assistant"]
     text: str
+    finished: bool = True
+    """False for an answer that was cancelled, interrupted or failed."""
 
 
 def referred(question: str, history: Sequence[Said], lang: str) -> list[str]:
