@@ -105,7 +105,7 @@ class Addresses(Stage):
             return self.match(_DOTTED_ENDING, dotted.start()) is not None
         if name is None or name["mail"] or name["alone"] is None or self._text[dotted.end()] in "/:@\\?#":
             return False
-        if self._code.inside and labels[0].lower() != "www":
+        if self._code.inside and not _is_www(labels[0]):
             return ATTRIBUTES.issuperset(label.lower() for label in labels[1:] if _top_level(label))
         return len(labels) == 2 and labels[1].lower() in FILES
 
@@ -114,7 +114,12 @@ def _live(labels: list[str], *, mail: bool) -> bool:
     """Some programs stop at the first label that may be the last."""
     if mail:
         return not labels[-1].isdigit()
-    return any(map(_top_level, labels[1:])) or labels[0].lower() == "www"
+    return any(map(_top_level, labels[1:])) or _is_www(labels[0])
+
+
+def _is_www(label: str) -> bool:
+    """Also behind an underscore, which may be emphasis."""
+    return label.lower().rpartition("_")[2] == "www"
 
 
 def _top_level(label: str) -> bool:

@@ -6,7 +6,7 @@ import regex
 from app.rag.safe_output.stage import Stage
 
 _GONE = regex.compile(
-    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\r\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\r\u00ad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
     r"\ud800-\udfff\ufdd0-\ufdef\ufeff\ufff9-\ufffb\ufffe\uffff\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """Not seen, but able to hide a word from whoever looks for it; and what later stages mark approved text with."""

@@ -1,5 +1,6 @@
 """Rewriting a text that comes in pieces so that the result does not depend on where it was cut."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, TypeAlias
 
 import regex
@@ -17,7 +18,7 @@ class Incomplete(Exception):
     """What comes next decides."""
 
 
-class Stage:
+class Stage(ABC):
     """Finds where something may begin, and asks `resolve` what becomes of it.
 
     `resolve` must decide by what stands before the place, and by patterns given to `match`: they look no further than
@@ -50,9 +51,9 @@ class Stage:
         """Nothing is held back."""
         return self._at == len(self._text)
 
+    @abstractmethod
     def resolve(self, at: int) -> tuple[str, int]:
         """What replaces the text from `at` on, and where the rest begins."""
-        raise NotImplementedError
 
     def _run(self) -> str:
         parts = []

@@ -107,6 +107,7 @@ ATTACKS = [
     "xhttps://evil.example",
     "//evil.example",
     "www.evil.example",
+    "x_www.evil.example",
     "evil.com/?q=secret",
     "evil.com",
     "evil.comలో",
