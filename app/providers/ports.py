@@ -163,6 +163,13 @@ class Finished:
     output_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ModelStarted:
+    """Before the first delta of a chain of models: which of them answers."""
+
+    name: str
+
+
 class ChatModel(Protocol):
     """A language model behind an API.
 

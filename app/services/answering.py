@@ -116,6 +116,8 @@ class Answering:
         self, models: ModelChain, asker: Asker, draft: Draft, history: Sequence[Said]
     ) -> AsyncGenerator[Item, None]:
         built = self._prompt(models, asker.question, draft, history)
+        if not built.fits:
+            raise ModelsUnavailable("invalid")
         draft.trace["prompt_version"] = built.version
         if self._budgets is not None:
             draft.reservation = await self._budgets.reserve(
