@@ -20,7 +20,7 @@ from functools import cache
 
 from sqlalchemy import TextClause, text
 
-K1 = 0.9
+K1 = 1.2
 B = 0.75
 VECTOR_WEIGHT = 0.5
 CONTEXT_WEIGHT = 0.5
