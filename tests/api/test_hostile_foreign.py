@@ -50,6 +50,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "turn", "/turns/%s/trace", None),
     ("POST", "turn", "/turns/%s/replay", None),
     ("POST", "turn", "/turns/%s/cancel", None),
+    ("POST", "turn", "/turns/%s/retry", None),
     ("PUT", "message", "/messages/%s/feedback", {"rating": "up"}),
     ("GET", "webhook", "/webhooks/%s", None),
     ("DELETE", "webhook", "/webhooks/%s", None),
