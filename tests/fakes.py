@@ -3,7 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from app.providers.llm.budgets import Budgets
 from app.providers.ports import Delta, Finished, Prompt
+
+WORDY = Budgets(chars=10**8, chars_a_token=10**6)
+"""For models that say more than a real one may."""
 
 
 class ScriptedModel:

@@ -23,7 +23,8 @@ from app.rag.rewriting import parse_rewrite
 from app.rag.safe_output import SafeOutput
 from app.rag.token_estimates import estimate_tokens
 from app.services.budgets import BudgetService
-from app.services.turn_writer import Draft, TextFilter
+from app.services.drafts import Draft
+from app.services.turn_writer import TextFilter
 from app.services.turns import Question
 
 MOST_CALLS = 3
@@ -117,7 +118,7 @@ class Answering:
     ) -> AsyncGenerator[Item, None]:
         built = self._prompt(models, asker.question, draft, history)
         if not built.fits:
-            raise ModelsUnavailable("invalid")
+            raise ModelsUnavailable(reason="invalid")
         draft.trace["prompt_version"] = built.version
         if self._budgets is not None:
             draft.reservation = await self._budgets.reserve(

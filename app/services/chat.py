@@ -20,6 +20,7 @@ from app.schemas.common import is_blank
 from app.schemas.search import SearchFilters
 from app.services.answering import Answering, Asker, Item
 from app.services.citing import Citing
+from app.services.drafts import Draft
 from app.services.draining import Draining
 from app.services.event_log import EventLog
 from app.services.live_turns import LiveTurn, LiveTurns
@@ -27,7 +28,7 @@ from app.services.pacing import Cancelled, pump
 from app.services.retrieval import RetrievalService, require_known, said_before
 from app.services.sessions import session_not_found
 from app.services.turn_keeping import LeaseKeeper
-from app.services.turn_writer import Draft, Ending, TurnWriter
+from app.services.turn_writer import Ending, TurnWriter
 from app.services.turns import Question, Retried, TurnService, error_fields, interrupted_fields
 
 log = get_logger(__name__)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -12,10 +11,8 @@ from app.core.errors import RagchatError, Unavailable
 from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
-from app.providers.ports import Finished, Passage
-from app.schemas.search import Source
-from app.services.budgets import Reservation, Usage, release, settle, usage_of
 from app.services.citing import Citing
+from app.services.drafts import Draft, settle_draft, used_of
 from app.services.event_log import PATIENCE_SECONDS, PAUSE_SECONDS, EventLog, turn_lost
 from app.services.forgetting import forget_deleted, without_titles
 from app.services.interruption import done_fields, error_fields
@@ -25,73 +22,7 @@ from app.services.sessions import session_not_found
 from app.services.turns import Question
 
 log = get_logger(__name__)
-PIECES = 64
 Ending = Literal["completed", "cancelled", "failed", "interrupted"]
-
-
-@dataclass
-class Draft:
-    """`said` holds what was sent so far."""
-
-    lang: str
-    model: str
-    sources: list[Source] = field(default_factory=list)
-    answerable: bool = True
-    asked: str = ""
-    """The question as the passages answer it: with what it refers to, where it says too little itself."""
-    said: list[str] = field(default_factory=list)
-    finish_reason: str = "stop"
-    fallback_reason: str | None = None
-    llm_used: bool = False
-    calls: int = 0
-    """Of language models, beside the one that writes the answer."""
-    reservation: Reservation | None = None
-    usage: dict[str, int] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0})
-    trace: dict[str, Any] = field(default_factory=dict)
-    timing: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)
-
-    def finish(self, end: Finished) -> None:
-        self.finish_reason = "fallback" if self.fallback_reason and end.reason == "stop" else end.reason
-        self.count(end.input_tokens, end.output_tokens)
-
-    def count(self, input_tokens: int, output_tokens: int) -> None:
-        """What one call of a model took."""
-        more = {"input_tokens": input_tokens, "output_tokens": output_tokens}
-        self.usage |= {name: self.usage[name] + tokens for name, tokens in more.items()}
-        self.usage["total_tokens"] = self.usage["input_tokens"] + self.usage["output_tokens"]
-
-    def passed(self) -> float:
-        """Milliseconds since the turn began."""
-        return round(1000 * (time.perf_counter() - self.began), 2)
-
-    def say(self, text: str) -> None:
-        if not text:
-            return
-        if not self.said:
-            self.timing["first_token_ms"] = self.passed()
-        self.said.append(text)
-        if len(self.said) == PIECES:  # a list of small strings takes ten times the space of their text
-            self.said = [self.content]
-
-    @property
-    def content(self) -> str:
-        return "".join(self.said)
-
-    @property
-    def all_timing(self) -> dict[str, float]:
-        """With the parts of the search."""
-        searched: dict[str, float] = self.trace.get("timing", {})
-        return searched | self.timing
-
-    @property
-    def passages(self) -> list[Passage]:
-        return [Passage(s.n, s.title, s.page, s.text or "", s.score) for s in self.sources]
-
-    @property
-    def docs(self) -> list[dict[str, Any]]:
-        """The sources as events spell them: with `doc_id` beside `document_id`, as in both seeds."""
-        return [s.model_dump(mode="json") | {"doc_id": str(s.document_id)} for s in self.sources]
 
 
 class TextFilter(Protocol):
@@ -154,7 +85,7 @@ class TurnWriter:
         draft.timing["total_ms"] = draft.passed()
         if error is not None:
             draft.finish_reason = "error"
-        used = _used(draft)
+        used = used_of(draft)
         citations = await self._citing.check(content, draft.passages, draft.sources) if draft.sources else []
         message_id = new_id() if content else None
         frames = self._live.number(self._closing(draft, ending, error, citations, message_id))
@@ -172,7 +103,7 @@ class TurnWriter:
                     await self._store(uow, message_id, draft, ending, citations)
                 await self._end(uow, ended, frames)
                 await forget_deleted(uow, {source.document_id for source in draft.sources if source.document_id})
-                await _settle(uow, draft, used, session_id=self._live.session_id, message_id=message_id)
+                await settle_draft(uow, draft, used, session_id=self._live.session_id, message_id=message_id)
 
         await self._patiently(store, ending)
         self._live.publish(frames)
@@ -235,7 +166,7 @@ class TurnWriter:
     async def settle_alone(self, draft: Draft) -> None:
         """For a turn whose session is gone: what was spent was spent."""
         async with self._uow(self._caller) as uow:
-            await _settle(uow, draft, _used(draft), session_id=None, message_id=None)
+            await settle_draft(uow, draft, used_of(draft), session_id=None, message_id=None)
 
     def session_deleted(self) -> list[Frame]:
         """For followers only: there is nothing left to store it under."""
@@ -265,30 +196,6 @@ class TurnWriter:
             "usage": draft.usage | {"model": draft.model},
         }
         await uow.messages.add(message, [source.model_dump() for source in draft.sources])
-
-
-def _used(draft: Draft) -> Usage | None:
-    """What a model took, estimated where it did not say; None when none has answered."""
-    if draft.reservation is None or not draft.llm_used:
-        return None
-    used = usage_of(
-        draft.reservation, draft.model, text=draft.content,
-        input_tokens=draft.usage["input_tokens"], output_tokens=draft.usage["output_tokens"],
-    )  # fmt: skip
-    if used.estimated:
-        draft.count(used.input_tokens, used.output_tokens)
-    return used
-
-
-async def _settle(
-    uow: UnitOfWork, draft: Draft, used: Usage | None, *, session_id: UUID | None, message_id: UUID | None
-) -> None:
-    if draft.reservation is None:
-        return
-    if used is None:
-        await release(uow, draft.reservation)
-    else:
-        await settle(uow, draft.reservation, used, session_id=session_id, message_id=message_id)
 
 
 def _final_fields(message_id: UUID, draft: Draft) -> dict[str, Any]:

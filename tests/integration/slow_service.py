@@ -19,6 +19,7 @@ from app.services.answering import Answering
 from app.services.chat import ChatService
 from app.services.live_turns import LiveTurns
 from app.services.turns import TurnService
+from tests.fakes import WORDY
 
 ASKED = re.compile(r"count (\d+) at (\d+)(?: by (\d+))?")
 
@@ -51,8 +52,8 @@ def with_model(runtime: Runtime) -> Runtime:
     live = LiveTurns()
     turns = TurnService(runtime.uow, live)
     chat = ChatService(
-        runtime.uow, turns, live, runtime.retrieval, Answering(ModelChain([CountingModel()])), top_k=3, max_chars=8000,
-        draining=runtime.draining,
+        runtime.uow, turns, live, runtime.retrieval, Answering(ModelChain([CountingModel()], budgets=WORDY)), top_k=3,
+        max_chars=8000, draining=runtime.draining,
     )  # fmt: skip
     return dataclasses.replace(runtime, turns=turns, chat=chat)
 

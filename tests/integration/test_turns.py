@@ -16,7 +16,7 @@ from app.services.live_turns import Event, LiveTurns
 from app.services.turn_keeping import TurnHousekeeping
 from app.services.turns import Question, TurnService
 from tests.conftest import MakeTenant, Tenant
-from tests.fakes import ScriptedModel
+from tests.fakes import WORDY, ScriptedModel
 
 
 class Process:
@@ -27,7 +27,7 @@ class Process:
         self.tenant, self.live = tenant, live
         self.turns = TurnService(runtime.uow, live)
         self.housekeeping = TurnHousekeeping(runtime.uow, events_hours=24)
-        answering = Answering(ModelChain([model]))
+        answering = Answering(ModelChain([model], budgets=WORDY))
         self.chat = ChatService(runtime.uow, self.turns, live, runtime.retrieval, answering, top_k=3, max_chars=8000)
 
     async def ask(self, session: str, content: str = "tell me", **options: Any) -> UUID:
