@@ -9,8 +9,9 @@ from sqlalchemy import text
 
 from app.core.ids import new_id
 from app.services.citing import Citing
+from app.services.drafts import Draft
 from app.services.event_log import EventLog
-from app.services.turn_writer import Draft, TurnWriter
+from app.services.turn_writer import TurnWriter
 from app.services.turns import Question
 from tests.api.test_hostile_tools import check_problem
 from tests.conftest import MakeTenant, Tenant
