@@ -34,7 +34,7 @@ class CountingModel:
         asked = ASKED.search(prompt.messages[-1].content)
         count, milliseconds, length = (int(part or 0) for part in asked.groups()) if asked else (3, 0, 0)
         for number in range(count):
-            yield Delta(f"w{number} ".ljust(length, "."))
+            yield Delta(f"w{number} ".ljust(length, "x"))
             await asyncio.sleep(milliseconds / 1000)
         yield Finished("stop", input_tokens=10, output_tokens=count)
 
