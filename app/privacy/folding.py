@@ -12,38 +12,38 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from app.privacy.characters import GAP
-from app.privacy.runs import Run, find_runs
+from app.privacy.runs import Rows, find_rows
 
 _ESCAPES = {"%20": "\u00a0", "%2b": "+", "%2d": "-", "%40": "@"}
 _NEAR = 40, 64
 """How far a code reaches before and behind a place where letter and digit meet."""
 
 
-def _same_length() -> dict[int, str]:
+def _same_length() -> dict[str, str]:
     """Of one character each: digits, full-width forms, spaces, dashes, ends of lines."""
-    table = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+    table = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
     for code in range(0x80, sys.maxunicode + 1):
         category = unicodedata.category(chr(code))
         if category == "Nd":
-            table[code] = str(unicodedata.decimal(chr(code)))
+            table[chr(code)] = str(unicodedata.decimal(chr(code)))
         elif category == "Zs":
-            table[code] = "\u00a0"
+            table[chr(code)] = "\u00a0"
         elif category == "Pd" or code == 0x2212:
-            table[code] = "-"
+            table[chr(code)] = "-"
         elif category in ("Zl", "Zp") or code == 0x85:
-            table[code] = "\n"
+            table[chr(code)] = "\n"
     return table
 
 
-def _invisible() -> str:
+def _invisible() -> frozenset[str]:
     codes = [code for code in range(0x80, sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Cf"]
     codes += [0x34F, 0x115F, 0x1160, 0x3164, *range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
-    return "".join(map(chr, codes))
+    return frozenset(map(chr, codes))
 
 
 _SAME_LENGTH = _same_length()
-_UNSEEN = re.compile(f"[{re.escape(_invisible())}]+")
-_UNSEEN_OR_ESCAPED = re.compile(f"{_UNSEEN.pattern}|%(?:20|2[BbDd]|40)")
+_UNSEEN = _invisible()
+_ESCAPED = re.compile("%(?:20|2[BbDd]|40)")
 _CODES = re.compile(
     rf"[0-9](?:(?<=[A-Za-z][0-9])|(?=[A-Za-z])|(?<=[A-Z][{GAP}][0-9])|(?<=[A-Z][{GAP}]{{2}}[0-9])|(?<=[A-Za-z]-[0-9])"
     rf"|(?=[{GAP}][A-Za-z]{{1,3}}[{GAP}]?[0-9]{{4}}))"
@@ -66,8 +66,8 @@ class Folded:
             yield from pattern.finditer(self.text, start, end)
 
     @cached_property
-    def runs(self) -> list[Run]:
-        return list(find_runs(self.text))
+    def rows(self) -> Rows:
+        return find_rows(self.text)
 
     @cached_property
     def _regions(self) -> list[tuple[int, int]]:
@@ -84,19 +84,29 @@ class Folded:
 
 
 def fold(text: str) -> Folded:
-    if text.isascii():
-        plain, unseen = text, "%" in text
-    else:
-        plain, unseen = text.translate(_SAME_LENGTH), True
-    if not unseen:
-        return Folded(plain, [])
+    """Asks first which characters occur at all: most texts hold hardly any that matter."""
+    plain = text
+    places: list[tuple[int, int, str]] = []
+    if not text.isascii():
+        occurring = set(text)
+        for char in _SAME_LENGTH.keys() & occurring:
+            plain = plain.replace(char, _SAME_LENGTH[char])
+        unseen = _UNSEEN & occurring
+        if unseen:
+            places += ((*match.span(), "") for match in re.finditer(f"[{''.join(sorted(unseen))}]+", plain))
+    if "%" in text:
+        places += ((*match.span(), _ESCAPES[match.group().lower()]) for match in _ESCAPED.finditer(plain))
+    return _without(plain, sorted(places)) if places else Folded(plain, [])
+
+
+def _without(text: str, places: list[tuple[int, int, str]]) -> Folded:
+    """With what each place stands for, one character or none."""
     parts: list[str] = []
     missing: list[int] = []
     at = length = 0
-    for match in _UNSEEN_OR_ESCAPED.finditer(plain):
-        stands_for = _ESCAPES.get(match.group().lower(), "")
-        parts += (plain[at : match.start()], stands_for)
-        length += match.start() - at + len(stands_for)
-        missing += [length] * (match.end() - match.start() - len(stands_for))
-        at = match.end()
-    return Folded("".join([*parts, plain[at:]]), missing)
+    for start, end, stands_for in places:
+        parts += (text[at:start], stands_for)
+        length += start - at + len(stands_for)
+        missing += [length] * (end - start - len(stands_for))
+        at = end
+    return Folded("".join([*parts, text[at:]]), missing)

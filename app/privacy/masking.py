@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.privacy.entities import ENTITIES
 from app.privacy.folding import fold
@@ -14,8 +14,7 @@ _UUID_HEAD = 8
 _RANKS = {entity.name: rank for rank, entity in reversed([*enumerate(ENTITIES)])}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """text[start:end], in code points of the text that was given."""
 
     name: str

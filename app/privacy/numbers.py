@@ -11,12 +11,15 @@ from functools import cached_property
 from app.privacy.entity import Entity, Span
 from app.privacy.folding import Folded
 from app.privacy.labels import labelled
-from app.privacy.runs import LEAST_DIGITS, MOST_DIGITS, Run, Shape, Window
+from app.privacy.runs import Run, Shape, Window
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Number:
-    """`shaped`: its groups are those of a shape. `international`: a plus stands before it."""
+    """Not frozen, because there may be very many.
+
+    `shaped`: its groups are those of a shape. `international`: a plus stands before it.
+    """
 
     text: str
     start: int
@@ -39,37 +42,30 @@ class Rule:
     dividers: str = " \t-"
 
     def find(self, folded: Folded) -> Iterator[Span]:
-        for run in folded.runs:
-            for shape in self.shapes & run.by_shape.keys():
-                yield from self._accepted(run, run.by_shape[shape])
-            spelled = [row for row in run.rows if self._is_spelled(run, row)]
-            yield from self._accepted(run, spelled)
-            if self.loose:
-                yield from self._accepted(run, run.rows, shaped=False)
+        rows = folded.rows
+        for shape in self.shapes & rows.shaped.keys():
+            yield from self._accepted(rows.shaped[shape])
+        for count in rows.spelled:
+            if (count,) in self.shapes:
+                yield from self._accepted(rows.spelled[count])
+        if self.loose:
+            others = (place for place in rows.whole if place[0].shape(place[1]) not in self.shapes)
+            yield from self._accepted(others, shaped=False)
 
     def find_broken(self, folded: Folded) -> Iterator[Span]:
         """Those inside which a line ends."""
-        for run in folded.runs:
-            yield from self._accepted(run, [window for window in run.broken if self._fits(run, window)])
+        return self._accepted((run, window) for run, window in folded.rows.broken if self._fits(run, window))
 
-    def _accepted(self, run: Run, windows: Iterable[Window], *, shaped: bool = True) -> Iterator[Span]:
-        for window in windows:
-            digits = run.digits(*window)
-            if not (LEAST_DIGITS <= len(digits) <= MOST_DIGITS and run.divided_by(self.dividers, *window)):
-                continue
-            start, end = run.span(*window)
-            international = run.text[start - 1 : start] == "+"
-            if self.accepts(Number(run.text, start, end, digits, shaped, international)):
-                yield start - international, end
-
-    def _is_spelled(self, run: Run, row: Window) -> bool:
-        """Digit by digit."""
-        first, last = row
-        count = last + 1 - first
-        return (count,) in self.shapes and set(run.sizes[first : last + 1]) == {1}
+    def _accepted(self, windows: Iterable[tuple[Run, Window]], *, shaped: bool = True) -> Iterator[Span]:
+        for run, window in windows:
+            if run.divided_by(self.dividers, *window):
+                start, end = run.span(*window)
+                plus = run.text[start - 1 : start] == "+"
+                if self.accepts(Number(run.text, start, end, run.digits(*window), shaped, plus)):
+                    yield start - plus, end
 
     def _fits(self, run: Run, window: Window) -> bool:
-        total = sum(run.sizes[window[0] : window[1] + 1])
+        total = sum(run.shape(window))
         return any(run.cuts(*window) <= joints for joints in self._joints.get(total, ()))
 
     @cached_property

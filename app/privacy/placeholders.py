@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import regex
@@ -51,11 +51,11 @@ class MaskingMap:
 
     def restore(self, text: str) -> str:
         """With the values again, for their owner. Placeholders that were never given out stay as they are."""
-        return _PLACEHOLDER.sub(lambda match: self._values.get(_plain(match.group()), match.group()), text)
+        return _replaced(text, self._values.get)
 
     def display(self, text: str) -> str:
         """For those who may see that there is a value, but not which: XXXX XXXX 0124, a card's last digits, <PHONE>."""
-        return _PLACEHOLDER.sub(lambda match: self._displayed(match.group()), text)
+        return _replaced(text, self._displayed)
 
     def to_json(self) -> str:
         """Holds the values in clear: seal it before it is stored."""
@@ -88,11 +88,11 @@ class MaskingMap:
         self._placeholders[name, value] = placeholder
         return placeholder
 
-    def _displayed(self, placeholder: str) -> str:
-        value = self._values.get(_plain(placeholder))
+    def _displayed(self, placeholder: str) -> str | None:
+        value = self._values.get(placeholder)
         if value is None:
-            return placeholder
-        name = _plain(placeholder)[1:].rstrip("0123456789_>")
+            return None
+        name = placeholder[1:].rstrip("0123456789_>")
         display = _KINDS[name].display if name in _KINDS else None
         return display(fold(value).text) if display is not None else f"<{name}>"
 
@@ -131,8 +131,16 @@ def _open_placeholder(text: str) -> int:
     return len(text)
 
 
-def _plain(placeholder: str) -> str:
-    return placeholder.replace("\\", "")
+def _replaced(text: str, replacement: Callable[[str], str | None]) -> str:
+    """Each placeholder, without the marks of Markdown, by what stands for it; as it was where nothing does."""
+    parts: list[str] = []
+    at = 0
+    for match in _PLACEHOLDER.finditer(text):
+        found = replacement(match.group().replace("\\", ""))
+        if found is not None:
+            parts += (text[at : match.start()], found)
+            at = match.end()
+    return "".join([*parts, text[at:]])
 
 
 def _canonical(name: str, value: str) -> str:

@@ -6,7 +6,6 @@ All that rules ask is worked out once for a row, so that many rules cost little 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 from app.privacy.characters import GAP, SOFT, apart
@@ -23,50 +22,47 @@ _GROUP = re.compile(r"[0-9]+")
 _BREAK = re.compile(f"[{SOFT}]")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Run:
+    """Not frozen, because there may be very many."""
+
     text: str
     groups: list[tuple[int, int]]
+    sizes: Shape
     gaps: list[str]
     """`gaps[i]` stands before group i; empty before the first and behind the last."""
 
-    @cached_property
-    def sizes(self) -> Shape:
-        return tuple(end - start for start, end in self.groups)
-
-    @cached_property
     def rows(self) -> list[Window]:
         """Groups between which no line ends."""
+        if not _BREAK.search(self.text, self.groups[0][0], self.groups[-1][1]):
+            return [(0, len(self.groups) - 1)]
         starts = [0, *(i for i in range(1, len(self.groups)) if _BREAK.search(self.gaps[i])), len(self.groups)]
         return [(first, behind - 1) for first, behind in pairwise(starts)]
 
-    @cached_property
-    def by_shape(self) -> dict[Shape, list[Window]]:
+    def shaped(self, row: Window) -> Iterator[tuple[Shape, Window]]:
         """Windows of a few groups in a row; not those that are part of a longer list of such groups."""
-        found: dict[Shape, list[Window]] = {}
-        for row in self.rows:
-            for first, last in self._windows(*row):
-                shape = self.sizes[first : last + 1]
-                if self._free(first, last) and (first == last or self._unlisted(shape, first, row)):
-                    found.setdefault(shape, []).append((first, last))
-        return found
+        for first, last in self._windows(*row):
+            if (first == last or self._unlisted(first, last, row)) and self._free(first, last):
+                yield self.sizes[first : last + 1], (first, last)
 
-    @cached_property
     def broken(self) -> list[Window]:
         """Windows inside which a line ends. Where lines go on with short groups before or behind, it is a column."""
-        if len(self.rows) == 1:
-            return []
         last_group = len(self.groups) - 1
         found = [window for window in self._windows(0, last_group) if self._is_broken(*window)]
         if sum(self.sizes) <= MOST_DIGITS and (0, last_group) not in found:
             found.append((0, last_group))
         return [window for window in found if self._free(*window) and not self._is_amount(*window)]
 
+    def shape(self, window: Window) -> Shape:
+        return self.sizes[window[0] : window[1] + 1]
+
     def span(self, first: int, last: int) -> tuple[int, int]:
         return self.groups[first][0], self.groups[last][1]
 
     def digits(self, first: int, last: int) -> str:
-        return "".join(self.text[start:end] for start, end in self.groups[first : last + 1])
+        if first == last:
+            return self.text[slice(*self.groups[first])]
+        return "".join([self.text[start:end] for start, end in self.groups[first : last + 1]])
 
     def cuts(self, first: int, last: int) -> frozenset[int]:
         """After how many digits something stands that is more than a break."""
@@ -79,13 +75,14 @@ class Run:
         return frozenset(found)
 
     def divided_by(self, dividers: str, first: int, last: int) -> bool:
-        return not "".join(self.gaps[first + 1 : last + 1]).strip(dividers + SOFT)
+        return first == last or not "".join(self.gaps[first + 1 : last + 1]).strip(dividers + SOFT)
 
     def _windows(self, begin: int, end: int) -> Iterator[Window]:
+        sizes = self.sizes
         for first in range(begin, end + 1):
             total = 0
-            for last in range(first, min(end + 1, first + _MOST_GROUPS)):
-                total += self.sizes[last]
+            for last, size in enumerate(sizes[first : min(end + 1, first + _MOST_GROUPS)], first):
+                total += size
                 if total > MOST_DIGITS:
                     break
                 if total >= LEAST_DIGITS:
@@ -97,16 +94,19 @@ class Run:
             return False
         return apart(self.text, *self.span(first, last))
 
-    def _unlisted(self, shape: Shape, first: int, row: Window) -> bool:
-        begin, end = row
-        last = first + len(shape) - 1
-        before = first > begin and self.sizes[first - 1] == shape[0]
-        behind = last < end and self.sizes[last + 1] == shape[-1]
+    def _unlisted(self, first: int, last: int, row: Window) -> bool:
+        """Not next to one more group of the same length; a list of whole numbers of this shape is fine."""
+        sizes, (begin, end) = self.sizes, row
+        before = first > begin and sizes[first - 1] == sizes[first]
+        behind = last < end and sizes[last + 1] == sizes[last]
         if not (before or behind):
             return True
-        return (first - begin) % len(shape) == 0 and self.sizes[begin : end + 1] == shape * (
-            (end + 1 - begin) // len(shape)
-        )
+        length = last + 1 - first
+        if (end + 1 - begin) % length or (first - begin) % length:
+            return False
+        shape = sizes[first : last + 1]
+        beside = sizes[max(begin, first - length) : first], sizes[last + 1 : min(end, last + length) + 1]
+        return all(groups in ((), shape) for groups in beside)
 
     def _is_broken(self, first: int, last: int) -> bool:
         breaks = sum(1 for gap in self.gaps[first + 1 : last + 1] if _BREAK.search(gap))
@@ -127,7 +127,45 @@ class Run:
         return gaps == {"\u00a0"} and len(sizes) > 2 and sizes[0] <= 3 and set(sizes[1:]) == {3}
 
 
-def find_runs(text: str) -> Iterator[Run]:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """All runs of a text, by what rules ask for."""
+
+    shaped: dict[Shape, list[tuple[Run, Window]]]
+    spelled: dict[int, list[tuple[Run, Window]]]
+    """Rows of single digits, by their number."""
+    whole: list[tuple[Run, Window]]
+    """Other rows of more than one group."""
+    broken: list[tuple[Run, Window]]
+
+
+def find_rows(text: str) -> Rows:
+    found = Rows({}, {}, [], [])
     for match in _RUN.finditer(text):
-        groups = [group.span() for group in _GROUP.finditer(text, *match.span())]
-        yield Run(text, groups, ["", *(text[left[1] : right[0]] for left, right in pairwise(groups)), ""])
+        run = _run(text, *match.span())
+        rows = run.rows()
+        for row in rows:
+            _sort_in(found, run, row)
+        if len(rows) > 1:
+            found.broken.extend((run, window) for window in run.broken())
+    return found
+
+
+def _sort_in(found: Rows, run: Run, row: Window) -> None:
+    shape = run.shape(row)
+    total = sum(shape)
+    if total < LEAST_DIGITS:
+        return
+    for window_shape, window in run.shaped(row):
+        found.shaped.setdefault(window_shape, []).append((run, window))
+    if len(shape) > 1 and total <= MOST_DIGITS:
+        if len(shape) == total:
+            found.spelled.setdefault(total, []).append((run, row))
+        else:
+            found.whole.append((run, row))
+
+
+def _run(text: str, start: int, end: int) -> Run:
+    groups = [group.span() for group in _GROUP.finditer(text, start, end)]
+    sizes = tuple(end - start for start, end in groups)
+    return Run(text, groups, sizes, ["", *(text[left[1] : right[0]] for left, right in pairwise(groups)), ""])

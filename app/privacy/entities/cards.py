@@ -35,7 +35,9 @@ _SHAPES = frozenset(
 
 
 def _issued(digits: str) -> bool:
-    return any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _RANGES)
+    return digits[0] in "234568" and any(
+        low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _RANGES
+    )
 
 
 def _display(value: str) -> str:
