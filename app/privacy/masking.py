@@ -1,7 +1,7 @@
 """What in a text is personal data, and the text with placeholders instead."""
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -55,7 +55,7 @@ def _claims(text: str) -> list[Finding]:
     found = [Finding(entity.name, *span) for entity in ENTITIES for span in entity.find(folded)]
     broken = [Finding(entity.name, *span) for entity in ENTITIES if entity.broken for span in entity.broken(folded)]
     if broken:
-        found += _beside(broken, _resolved(found))
+        found += _beside(broken, _resolved(found), around=True)
     if found:
         found = _without_ids(folded.text, found)
     return [Finding(claim.name, *folded.original(claim.start, claim.end)) for claim in found]
@@ -78,13 +78,19 @@ def _resolved(claims: Iterable[Finding]) -> list[Finding]:
     return merged
 
 
-def _beside(claims: Iterable[Finding], taken: list[Finding]) -> Iterator[Finding]:
-    """Those that touch none of `taken`."""
+def _beside(claims: Iterable[Finding], taken: list[Finding], *, around: bool = False) -> Iterator[Finding]:
+    """Those that touch none of `taken`, or, if asked for, hold whole what they touch."""
     starts = [finding.start for finding in taken]
     for claim in claims:
-        at = bisect_left(starts, claim.end)
-        if not at or taken[at - 1].end <= claim.start:
+        touched = taken[_first_behind(taken, starts, claim.start) : bisect_left(starts, claim.end)]
+        if not touched or (around and claim.start <= touched[0].start and touched[-1].end <= claim.end):
             yield claim
+
+
+def _first_behind(taken: list[Finding], starts: list[int], at: int) -> int:
+    """Which is the first that does not end before."""
+    before = bisect_right(starts, at) - 1
+    return before + (before < 0 or taken[before].end <= at)
 
 
 def _without_ids(text: str, claims: list[Finding]) -> list[Finding]:

@@ -65,7 +65,12 @@ class Rule:
                     yield start - plus, end
 
     def _fits(self, run: Run, window: Window) -> bool:
-        total = sum(run.shape(window))
+        shape = run.shape(window)
+        if shape in self.shapes:
+            return True
+        if run.is_amount(*window):
+            return False
+        total = sum(shape)
         return any(run.cuts(*window) <= joints for joints in self._joints.get(total, ()))
 
     @cached_property

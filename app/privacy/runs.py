@@ -51,7 +51,7 @@ class Run:
         found = [window for window in self._windows(0, last_group) if self._is_broken(*window)]
         if sum(self.sizes) <= MOST_DIGITS and (0, last_group) not in found:
             found.append((0, last_group))
-        return [window for window in found if self._free(*window) and not self._is_amount(*window)]
+        return [window for window in found if self._free(*window)]
 
     def shape(self, window: Window) -> Shape:
         return self.sizes[window[0] : window[1] + 1]
@@ -120,7 +120,7 @@ class Run:
             return self.sizes[neighbour] < LEAST_DIGITS
         return self.sizes[neighbour] == self.sizes[edge]
 
-    def _is_amount(self, first: int, last: int) -> bool:
+    def is_amount(self, first: int, last: int) -> bool:
         """1 234 567 890 with spaces that do not break."""
         gaps = set(self.gaps[first + 1 : last + 1])
         sizes = self.sizes[first : last + 1]

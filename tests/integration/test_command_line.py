@@ -18,7 +18,8 @@ from tests.integration.processes import RAGCHAT, Done, Place, ended, place, rows
 
 pytestmark = pytest.mark.xdist_group("command_line")
 COMMANDS = (
-    "serve", "worker", "migrate", "ingest", "search", "chat", "jobs", "verify", "spaces", "eval", "doctor", "probe",
+    "serve", "worker", "migrate", "ingest", "search", "chat", "jobs", "verify", "spaces", "eval", "privacy", "doctor",
+    "probe",
 )  # fmt: skip
 QUESTION = "How many days of annual leave do employees get?"
 

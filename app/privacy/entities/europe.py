@@ -24,7 +24,7 @@ _VAT = re.compile(
     f"(?:{'|'.join(_VAT_FORMS)})(?<![0-9A-Za-z]..)(?:[{GAP}.]{{0,2}}[A-Z]{{0,2}}[0-9]){{2,12}}[A-Z]{{0,2}}(?![0-9A-Za-z])",
     re.DOTALL,
 )
-_NIR = code("SDDDDCTDDDDDDKK", S="[12]", C="2", T="[AB]", K="[0-9]")
+_NIR = code("S", "DD", "DD", "CT", "DDD", "DDD", "DD", S="[12]", C="2", T="[AB]")
 _NIF = code("DDDDDDDD", "A")
 _NIE = code("X", "DDDDDDD", "A", X="[XYZ]")
 _CODICE = code("AAA", "AAA", "NNANN", "ANNNA")

@@ -18,6 +18,7 @@ _MAC = tuple(
     )
     for mark in ":-"
 )
+_ONE_MORE = re.compile("(?<![0-9A-Za-z])[0-9A-Fa-f]{2}[:-]")
 _LONGEST = 45
 _HEX = string.hexdigits
 
@@ -44,11 +45,18 @@ def _v6(text: str) -> Iterator[Span]:
         value = text[start : match.end()].rstrip(".")
         if value.endswith(":") and not value.endswith("::"):
             value = value[:-1]
-        if len(value) > _LONGEST or not apart(text, start, start + len(value)):
-            continue
-        found = _address(value)
-        if found is not None and not _everybodys(found) and sum(map(str.isalnum, value)) > 3:
-            yield start, start + len(value)
+        end = start + len(value)
+        for begin in (start, match.start() + 1):  # a word and a colon may stand before it
+            if _is_v6(text, begin, end):
+                yield begin, end
+                break
+
+
+def _is_v6(text: str, start: int, end: int) -> bool:
+    if not (end - start <= _LONGEST and apart(text, start, end)):
+        return False
+    found = _address(text[start:end])
+    return found is not None and not _everybodys(found) and sum(map(str.isalnum, text[start:end])) > 3
 
 
 def _before(text: str, at: int, characters: str, most: int) -> str:
@@ -73,14 +81,13 @@ def _ip(folded: Folded) -> Iterator[Span]:
 
 
 def _mac(folded: Folded) -> Iterator[Span]:
+    text = folded.text
     for pattern in _MAC:
-        for match in pattern.finditer(folded.text):
-            start = match.start() - 2
-            if (
-                apart(folded.text, start, match.end())
-                and not folded.text[start : match.end()].replace("-", "").isdigit()
-            ):
-                yield start, match.end()
+        for match in pattern.finditer(text):
+            start, end = match.start() - 2, match.end()
+            longer = _ONE_MORE.match(text, max(0, start - 3), start) is not None
+            if apart(text, start, end) and not longer and not text[start:end].replace("-", "").isdigit():
+                yield start, end
 
 
 IP = Entity("IP", _ip, canonical=lowered)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from app.privacy.characters import GAP
+from app.privacy.characters import GAP, SOFT
 from app.privacy.entity import Entity, Span
 from app.privacy.folding import Folded
 from app.privacy.labels import labelled
@@ -15,20 +15,23 @@ WB
 STATES = frozenset(_STATES.split())
 _BEHIND = "(?![0-9A-Za-z])"
 _J = f"[{GAP}]{{0,2}}"
-_SEVEN = re.compile(rf"[0-9]{{7}}{_BEHIND}")
+_SEVEN = re.compile(rf"[0-9](?:[{SOFT}]{{0,2}}[0-9]){{6}}{_BEHIND}")
 _LICENCE = re.compile(rf"[0-9]{{2}}{_J}(?:19|20)[0-9]{{2}}{_J}[0-9]{{7}}{_BEHIND}")
 _PLATE = re.compile(rf"[0-9]{{1,2}}{_J}[A-Za-z]{{1,3}}{_J}[0-9]{{4}}{_BEHIND}")
 _BHARAT = re.compile(
     rf"[0-9]{{2}}(?<![0-9A-Za-z].{{2}}){_J}[Bb][Hh]{_J}[0-9]{{4}}{_J}[A-Za-z]{{1,2}}{_BEHIND}", re.DOTALL
 )
-_HEADS = {letters: re.compile(rf"(?<![0-9A-Za-z])[A-Za-z]{{{letters}}}{_J}\Z", re.DOTALL) for letters in (1, 2, 3)}
+_LETTER = f"[{SOFT}]{{0,2}}[A-Za-z]"
+_HEADS = {
+    count: re.compile(rf"(?<![0-9A-Za-z])[A-Za-z](?:{_LETTER}){{{count - 1}}}{_J}\Z", re.DOTALL) for count in (1, 2, 3)
+}
 
 
 def _headed(folded: Folded, tail: re.Pattern[str], letters: int, kind: str) -> Iterator[Span]:
     """Codes that begin with letters, found from their digits on."""
     text = folded.text
     for match in folded.codes(tail):
-        head = _HEADS[letters].search(text, max(0, match.start() - letters - 2), match.start())
+        head = _HEADS[letters].search(text, max(0, match.start() - 3 * letters), match.start())
         if head is not None and labelled(text, head.start(), match.end(), kind):
             yield head.start(), match.end()
 

@@ -16,7 +16,8 @@ _PAN_SMALL = re.compile(
 )
 _GSTIN = code("DD", "LLLHLDDDDL", "NZM", H=_HOLDER, L="[A-Za-z]", N="[1-9A-Za-z]", Z="[Zz]", M="[0-9A-Za-z]")
 _STATES = frozenset({*(f"{number:02}" for number in range(1, 39)), "97", "99"})
-_TAN = re.compile(
+_TAN = code("AAAA", "DDDDD", "A")
+_TAN_SMALL = re.compile(
     r"[0-9](?<=[A-Za-z]{4}[0-9])(?<![0-9A-Za-z].{5})[0-9]{4}[A-Za-z](?![0-9A-Za-z])",
     re.DOTALL,
 )
@@ -39,10 +40,9 @@ def _gstin(folded: Folded) -> Iterator[Span]:
 
 
 def _tan(folded: Folded) -> Iterator[Span]:
-    for match in folded.codes(_TAN):
-        start = match.start() - 4
-        if labelled(folded.text, start, match.end(), "tan"):
-            yield start, match.end()
+    spans = [match.span() for match in folded.codes(_TAN)]
+    spans += ((match.start() - 4, match.end()) for match in folded.codes(_TAN_SMALL))
+    return (span for span in spans if labelled(folded.text, *span, "tan"))
 
 
 PAN = Entity("PAN", _pan)
