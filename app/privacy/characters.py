@@ -4,8 +4,8 @@ import string
 
 SOFT = "\n\r\u00a0"
 """Anywhere: a line that ends, a space that does not break."""
-GAP = " \t\\-" + SOFT
-"""Inside a character class: what divides groups."""
+GAP = " \\-" + SOFT
+"""Inside a character class: what divides groups. Not a tab: it divides the cells of a table."""
 
 
 _ALPHANUMERIC = frozenset(string.ascii_letters + string.digits)

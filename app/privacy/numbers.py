@@ -39,7 +39,7 @@ class Rule:
     shapes: frozenset[Shape]
     accepts: Callable[[Number], bool]
     loose: bool = False
-    dividers: str = " \t-"
+    dividers: str = " -"
 
     def find(self, folded: Folded) -> Iterator[Span]:
         rows = folded.rows

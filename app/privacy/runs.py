@@ -6,7 +6,7 @@ All that rules ask is worked out once for a row, so that many rules cost little 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from app.privacy.characters import GAP, SOFT, apart
 
@@ -32,12 +32,15 @@ class Run:
     gaps: list[str]
     """`gaps[i]` stands before group i; empty before the first and behind the last."""
 
+    breaks: list[int]
+    """`breaks[i]`: how many of the gaps before group i hold the end of a line or a space that does not break."""
+
     def rows(self) -> list[Window]:
         """Groups between which no line ends."""
-        if not _BREAK.search(self.text, self.groups[0][0], self.groups[-1][1]):
+        if not self.breaks[-1]:
             return [(0, len(self.groups) - 1)]
-        starts = [0, *(i for i in range(1, len(self.groups)) if _BREAK.search(self.gaps[i])), len(self.groups)]
-        return [(first, behind - 1) for first, behind in pairwise(starts)]
+        starts = [i for i in range(1, len(self.groups)) if self.breaks[i] > self.breaks[i - 1]]
+        return [(first, behind - 1) for first, behind in pairwise([0, *starts, len(self.groups)])]
 
     def shaped(self, row: Window) -> Iterator[tuple[Shape, Window]]:
         """Windows of a few groups in a row; not those that are part of a longer list of such groups."""
@@ -66,13 +69,8 @@ class Run:
 
     def cuts(self, first: int, last: int) -> frozenset[int]:
         """After how many digits something stands that is more than a break."""
-        found: list[int] = []
-        total = 0
-        for i in range(first, last):
-            total += self.sizes[i]
-            if not _BREAK.search(self.gaps[i + 1]):
-                found.append(total)
-        return frozenset(found)
+        breaks, totals = self.breaks, accumulate(self.sizes[first:last])
+        return frozenset(total for i, total in enumerate(totals, first) if breaks[i + 1] == breaks[i])
 
     def divided_by(self, dividers: str, first: int, last: int) -> bool:
         return first == last or not "".join(self.gaps[first + 1 : last + 1]).strip(dividers + SOFT)
@@ -109,14 +107,14 @@ class Run:
         return all(groups in ((), shape) for groups in beside)
 
     def _is_broken(self, first: int, last: int) -> bool:
-        breaks = sum(1 for gap in self.gaps[first + 1 : last + 1] if _BREAK.search(gap))
-        return 0 < breaks <= _MOST_BREAKS and not self._goes_on(first - 1, first) and not self._goes_on(last + 1, last)
+        breaks = self.breaks[last] - self.breaks[first]
+        return 0 < breaks <= _MOST_BREAKS and not (self._goes_on(first - 1, first) or self._goes_on(last + 1, last))
 
     def _goes_on(self, neighbour: int, edge: int) -> bool:
         """Whether the group beside the window belongs to the same list."""
         if not 0 <= neighbour < len(self.groups):
             return False
-        if _BREAK.search(self.gaps[max(neighbour, edge)]):
+        if self.breaks[neighbour] != self.breaks[edge]:
             return self.sizes[neighbour] < LEAST_DIGITS
         return self.sizes[neighbour] == self.sizes[edge]
 
@@ -168,4 +166,9 @@ def _sort_in(found: Rows, run: Run, row: Window) -> None:
 def _run(text: str, start: int, end: int) -> Run:
     groups = [group.span() for group in _GROUP.finditer(text, start, end)]
     sizes = tuple(end - start for start, end in groups)
-    return Run(text, groups, sizes, ["", *(text[left[1] : right[0]] for left, right in pairwise(groups)), ""])
+    gaps = ["", *(text[left[1] : right[0]] for left, right in pairwise(groups)), ""]
+    if _BREAK.search(text, start, end):
+        breaks = list(accumulate(_BREAK.search(gap) is not None for gap in gaps[:-1]))
+    else:
+        breaks = [0] * len(groups)
+    return Run(text, groups, sizes, gaps, breaks)

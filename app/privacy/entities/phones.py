@@ -29,4 +29,4 @@ def _last_ten(value: str) -> str:
     return "".join(char for char in value if char.isdigit())[-10:]
 
 
-PHONE = number("PHONE", Rule(_shapes(), _mobile, loose=True, dividers=" \t-.()"), canonical=_last_ten)
+PHONE = number("PHONE", Rule(_shapes(), _mobile, loose=True, dividers=" -.()"), canonical=_last_ten)
