@@ -19,9 +19,10 @@ PROSE = (
 TELUGU = "ఉద్యోగులకు సంవత్సరానికి 20 రోజుల సెలవు ఉంటుంది. మా కార్యాలయం హైదరాబాద్‌లో ఉంది, ఫోన్ ౯౮౪౮౦ ౨౨౩౩౮. "
 RUNNING = {"English": PROSE, "Telugu": TELUGU, "table": "2024-03-31;INV-0042;1,250.00;Hyderabad;paid;36\n"}
 HOSTILE = {
-    "letters": "a", "digits": "7", "at signs": "@", "1-": "1-", "12 ": "12 ", "1234 ": "1234 ", "a@a.": "a@a.", "1.": "1.",
-    "1 and line ends": "1\n", "1 and no-break spaces": "1\u00a0", "zero width": "1\u200b", "a@": "a@", ":": ":", "A1": "A1",
-    "%20": "%20", "eyJa.": "eyJabcdef.", "key=": "key=", "<PHONE_": "<PHONE_", "codes": "ABCPE1234F ",
+    "letters": "a", "digits": "7", "at signs": "@", "1-": "1-", "12 ": "12 ", "1234 ": "1234 ", "a@a.": "a@a.",
+    "1.": "1.", "1 and line ends": "1\n", "1 and no-break spaces": "1\u00a0", "zero width": "1\u200b", "a@": "a@",
+    ":": ":", "A1": "A1", "%20": "%20", "eyJa.": "eyJabcdef.", "key=": "key=", "<PHONE_": "<PHONE_",
+    "codes": "ABCPE1234F ",
     "private keys": "-----BEGIN PRIVATE KEY-----", "IBAN": "DE89 3704 0044 0532 0130 01 ",
     "Aadhaar": "2345 6789 0124 ", "phones": "98480 22338, ", "cards": "4111 1111 1111 1111\n",
     "accounts": "account 123456789, ",

@@ -47,7 +47,8 @@ def code(*parts: str, **units: str) -> re.Pattern[str]:
     only then what is before it: that way the search runs over text at full speed.
     """
     every = _UNITS | units
-    rows = [f"[{SOFT}]{{0,2}}".join(every.get(letter, letter) for letter in part) for part in parts]
+    broken = f"(?:[{SOFT}][ {SOFT}]{{0,3}})?"
+    rows = [broken.join(every.get(letter, letter) for letter in part) for part in parts]
     first = every.get(parts[0][0], parts[0][0])
-    whole = f"[{GAP}]{{0,3}}".join(rows)
+    whole = f"[{GAP}]{{0,4}}".join(rows)
     return re.compile(f"{first}(?<![0-9A-Za-z]{first}){whole[len(first) :]}(?![0-9A-Za-z])")

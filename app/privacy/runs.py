@@ -73,7 +73,9 @@ class Run:
         return frozenset(total for i, total in enumerate(totals, first) if breaks[i + 1] == breaks[i])
 
     def divided_by(self, dividers: str, first: int, last: int) -> bool:
-        return first == last or not "".join(self.gaps[first + 1 : last + 1]).strip(dividers + SOFT)
+        """A single point between two groups is a decimal one."""
+        gaps = self.gaps[first + 1 : last + 1]
+        return gaps != ["."] and not "".join(gaps).strip(dividers + SOFT)
 
     def _windows(self, begin: int, end: int) -> Iterator[Window]:
         sizes = self.sizes
@@ -168,7 +170,7 @@ def _run(text: str, start: int, end: int) -> Run:
     sizes = tuple(end - start for start, end in groups)
     gaps = ["", *(text[left[1] : right[0]] for left, right in pairwise(groups)), ""]
     if _BREAK.search(text, start, end):
-        breaks = list(accumulate(_BREAK.search(gap) is not None for gap in gaps[:-1]))
+        breaks = list(accumulate(int(_BREAK.search(gap) is not None) for gap in gaps[:-1]))
     else:
         breaks = [0] * len(groups)
     return Run(text, groups, sizes, gaps, breaks)

@@ -1,7 +1,7 @@
 """Payment cards: the issuer's range, its lengths, the check digit."""
 
 from app.privacy.checksums import luhn
-from app.privacy.numbers import Rule, number
+from app.privacy.numbers import Number, Rule, number
 
 _RANGES = (
     ("4", "4", (13, 16, 19)),  # Visa
@@ -34,10 +34,20 @@ _SHAPES = frozenset(
 )  # fmt: skip
 
 
-def _issued(digits: str) -> bool:
-    return digits[0] in "234568" and any(
-        low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _RANGES
-    )
+def _prefixes(length: int) -> frozenset[str]:
+    """The first four digits of every card of this length."""
+    found: set[str] = set()
+    for low, high, lengths in _RANGES:
+        if length in lengths:
+            found |= {f"{number:04}" for number in range(int(low.ljust(4, "0")), int(high.ljust(4, "9")) + 1)}
+    return frozenset(found)
+
+
+_PREFIXES = {length: _prefixes(length) for length in range(13, 20)}
+
+
+def _card(card: Number) -> bool:
+    return card.digits[:4] in _PREFIXES[len(card.digits)] and luhn(card.digits)
 
 
 def _display(value: str) -> str:
@@ -45,4 +55,4 @@ def _display(value: str) -> str:
     return f"**** {''.join(char for char in value if char.isdigit())[-4:]}"
 
 
-CARD = number("CARD", Rule(_SHAPES, lambda card: _issued(card.digits) and luhn(card.digits)), display=_display)
+CARD = number("CARD", Rule(_SHAPES, _card), display=_display)
