@@ -45,6 +45,11 @@ class Rule:
         rows = folded.rows
         for shape in self.shapes & rows.shaped.keys():
             yield from self._accepted(rows.shaped[shape])
+        for shape in self.shapes & rows.lists.keys():
+            for windows in rows.lists[shape]:
+                spans = list(self._accepted(windows))
+                if len(spans) == len(windows):  # or it is a row of years
+                    yield from spans
         for count in rows.spelled:
             if (count,) in self.shapes:
                 yield from self._accepted(rows.spelled[count])

@@ -48,6 +48,15 @@ class Run:
             if (first == last or self._unlisted(first, last, row)) and self._free(first, last):
                 yield self.sizes[first : last + 1], (first, last)
 
+    def lists(self, row: Window) -> Iterator[tuple[Shape, list[Window]]]:
+        """A row that is nothing but numbers of one shape, such as two of 4-4-4."""
+        begin, end = row
+        sizes = self.shape(row)
+        for length in range(2, _MOST_GROUPS + 1):
+            count, rest = divmod(len(sizes), length)
+            if not rest and count > 1 and sizes == sizes[:length] * count:
+                yield sizes[:length], [(first, first + length - 1) for first in range(begin, end, length)]
+
     def broken(self) -> list[Window]:
         """Windows inside which a line ends. Where lines go on with short groups before or behind, it is a column."""
         last_group = len(self.groups) - 1
@@ -95,18 +104,10 @@ class Run:
         return apart(self.text, *self.span(first, last))
 
     def _unlisted(self, first: int, last: int, row: Window) -> bool:
-        """Not next to one more group of the same length; a list of whole numbers of this shape is fine."""
+        """Not next to one more group of the same length."""
         sizes, (begin, end) = self.sizes, row
         before = first > begin and sizes[first - 1] == sizes[first]
-        behind = last < end and sizes[last + 1] == sizes[last]
-        if not (before or behind):
-            return True
-        length = last + 1 - first
-        if (end + 1 - begin) % length or (first - begin) % length:
-            return False
-        shape = sizes[first : last + 1]
-        beside = sizes[max(begin, first - length) : first], sizes[last + 1 : min(end, last + length) + 1]
-        return all(groups in ((), shape) for groups in beside)
+        return not before and not (last < end and sizes[last + 1] == sizes[last])
 
     def _is_broken(self, first: int, last: int) -> bool:
         breaks = self.breaks[last] - self.breaks[first]
@@ -132,6 +133,8 @@ class Rows:
     """All runs of a text, by what rules ask for."""
 
     shaped: dict[Shape, list[tuple[Run, Window]]]
+    lists: dict[Shape, list[list[tuple[Run, Window]]]]
+    """Rows that are numbers of one shape and nothing else."""
     spelled: dict[int, list[tuple[Run, Window]]]
     """Rows of single digits, by their number."""
     whole: list[tuple[Run, Window]]
@@ -140,7 +143,7 @@ class Rows:
 
 
 def find_rows(text: str) -> Rows:
-    found = Rows({}, {}, [], [])
+    found = Rows({}, {}, {}, [], [])
     for match in _RUN.finditer(text):
         run = _run(text, *match.span())
         rows = run.rows()
@@ -158,6 +161,8 @@ def _sort_in(found: Rows, run: Run, row: Window) -> None:
         return
     for window_shape, window in run.shaped(row):
         found.shaped.setdefault(window_shape, []).append((run, window))
+    for list_shape, windows in run.lists(row):
+        found.lists.setdefault(list_shape, []).append([(run, window) for window in windows])
     if len(shape) > 1 and total <= MOST_DIGITS:
         if len(shape) == total:
             found.spelled.setdefault(total, []).append((run, row))
