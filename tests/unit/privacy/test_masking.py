@@ -168,6 +168,10 @@ def test_findings_are_offsets_of_the_text_as_it_was():
     assert text[3:15] == "98\u200b480\u200b22338"
 
 
+def test_marks_behind_a_value_are_not_part_of_it():
+    assert masked("9848022338\u200b\u200b, yes") == "<PHONE_1>\u200b\u200b, yes"
+
+
 def test_what_is_masked_is_not_masked_again():
     known = MaskingMap()
     once = mask(f"{AADHAAR} <PHONE_1>", known)
