@@ -18,8 +18,8 @@ from tests.integration.processes import RAGCHAT, Done, Place, ended, place, rows
 
 pytestmark = pytest.mark.xdist_group("command_line")
 COMMANDS = (
-    "serve", "worker", "migrate", "ingest", "search", "chat", "jobs", "verify", "spaces", "eval", "doctor", "models",
-    "probe", "prices", "usage",
+    "serve", "worker", "migrate", "ingest", "search", "chat", "jobs", "verify", "spaces", "eval", "privacy", "doctor",
+    "models", "probe", "prices", "usage",
 )  # fmt: skip
 QUESTION = "How many days of annual leave do employees get?"
 
