@@ -17,7 +17,7 @@ from tests.conftest import make_database
 from tests.integration.processes import Child, Place, place
 from tests.integration.streams import Client, connect, connected, tight_socket
 
-MUCH = "count 100 at 60 by 20000"
+MUCH = "count 100 at 10 by 20000"
 """Two megabytes: more than every buffer on the way together."""
 
 
@@ -36,11 +36,12 @@ async def test_who_does_not_read_harms_nobody(busy: tuple[Place, Child]) -> None
         with tight_socket("127.0.0.1", here.port) as one, tight_socket("127.0.0.1", here.port) as another:
             on_socket = await not_reading(here, mute, one)
             not_reading_stream(here, deaf, another)
+            await asyncio.sleep(4)  # all of it is made by now, and waits
             async with asyncio.TaskGroup() as group:
                 group.create_task(talks_in_the_middle(client))
                 for _, other in others:
                     group.create_task(hears_all_in_time(other))
-            await asyncio.sleep(10)  # they have not read for ten seconds now
+            await asyncio.sleep(5)  # they have not read for ten seconds now
             assert await close_code(on_socket) == 1013
             assert await cut_off(another)
         for silent in (mute, deaf):
