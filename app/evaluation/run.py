@@ -43,7 +43,7 @@ async def evaluate(
         instance=InstanceInfo(
             version=VERSION,
             model=runtime.spaces.current.model,
-            answered_by="extractive" if answers else None,
+            answered_by=runtime.chat.answered_by if answers else None,
             top_k=PASSAGES,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),

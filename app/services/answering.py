@@ -4,6 +4,7 @@ A model is asked only when the search found something that stands out: what the 
 a call. When no model answers, the passages do, and the answer says why (`fallback_reason`).
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -24,11 +25,14 @@ from app.rag.safe_output import SafeOutput
 from app.rag.token_estimates import estimate_tokens
 from app.services.budgets import BudgetService
 from app.services.drafts import Draft
+from app.services.pacing import pump
 from app.services.turn_writer import TextFilter
 from app.services.turns import Question
 
 MOST_CALLS = 3
 """Of a turn, its rewritten question included."""
+REWRITE_SECONDS = 3.0
+"""The answer is still to come, and people wait for it."""
 log = get_logger(__name__)
 Item = Delta | Finished
 
@@ -81,21 +85,27 @@ class Answering:
         if self._budgets is not None:
             await self._budgets.check(caller, user_id)
 
-    async def rewritten(self, question: Question, draft: Draft, history: Sequence[Said]) -> str | None:
-        """The question as it stands alone, by the model; None where it does not help."""
+    async def rewritten(
+        self, question: Question, draft: Draft, history: Sequence[Said], cancelled: asyncio.Event
+    ) -> str | None:
+        """The question as it stands alone, by the model; None where it does not help, or takes long. Cancelled"""
         if self._models is None or not history:
             return None
         built = build_rewrite_prompt(question.content, history, draft.lang)
         said: list[str] = []
         draft.calls += 1
+
+        def take(item: ModelStarted | Item) -> None:
+            if isinstance(item, Delta):
+                said.append(item.text)
+            elif isinstance(item, Finished):
+                draft.count(item.input_tokens, item.output_tokens)
+
         try:
-            async for item in self._models.stream(built.prompt, most_calls=1):
-                if isinstance(item, Delta):
-                    said.append(item.text)
-                elif isinstance(item, Finished):
-                    draft.count(item.input_tokens, item.output_tokens)
-        except Unavailable as exc:
-            log.info("question.not_rewritten", code=exc.code)
+            async with asyncio.timeout(REWRITE_SECONDS):
+                await pump(self._models.stream(built.prompt, most_calls=1), take, cancelled)
+        except (TimeoutError, Unavailable) as exc:
+            log.info("question.not_rewritten", code=exc.code if isinstance(exc, Unavailable) else "timeout")
             return None
         return parse_rewrite("".join(said))
 

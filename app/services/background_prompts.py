@@ -11,9 +11,8 @@ from app.core.errors import Unavailable
 from app.core.logging import get_logger
 from app.languages import detect, get_language
 from app.providers.ports import ChatMessage, Delta, Finished, Prompt
+from app.rag.rewriting import is_background_task
 
-OPENING = "### Task:"
-"""Open WebUI begins all of its own prompts so."""
 SYSTEM = "Do what the message asks for, in the form that it asks for, and say nothing else."
 MOST_TOKENS = 1000
 WANTED = re.compile(r'\{\s*"(\w{1,40})":\s*(\[|")')
@@ -28,7 +27,7 @@ class Streams(Protocol):
 
 
 def is_background(question: str) -> bool:
-    return question.lstrip().startswith(OPENING)
+    return is_background_task(question)
 
 
 async def answer(model: Streams | None, prompt: str, max_tokens: int | None = None) -> AsyncIterator[Delta | Finished]:

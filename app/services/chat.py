@@ -81,8 +81,9 @@ class ChatService:
     async def retry(self, caller: Caller, turn_id: UUID) -> Retried:
         """Asks the question of a turn again that has not answered it. Follow the turn that this names.
 
-        NotFound(turn_not_found), Conflict(turn_in_progress | turn_completed).
+        NotFound(turn_not_found), Conflict(turn_in_progress | turn_completed), Unavailable(server_draining).
         """
+        self._draining.refuse_new()
         retried = await self._turns.begin_again(caller, turn_id)
         if retried.live is not None:
             self._start(caller, retried.live, retried.question)
@@ -135,13 +136,19 @@ class ChatService:
             await writer.finish(draft, ending, error)
         except NotFound:
             log.info("turn.session_deleted", turn_id=str(live.turn_id))
-            await writer.settle_alone(draft)
             live.publish(writer.session_deleted())
+            await self._settle_alone(live, writer, draft)
         except Exception as exc:
             await self._give_up(caller, live, exc)
         finally:
             self._log.close(live)
             self._live.close(live)
+
+    async def _settle_alone(self, live: LiveTurn, writer: TurnWriter, draft: Draft) -> None:
+        try:
+            await writer.settle_alone(draft)
+        except RagchatError as exc:
+            log.error("turn.not_settled", turn_id=str(live.turn_id), code=exc.code)
 
     async def _give_up(self, caller: Caller, live: LiveTurn, exc: Exception) -> None:
         """Followers read the rest from the table."""
@@ -158,7 +165,7 @@ class ChatService:
     ) -> None:
         history = await self._history(caller, live.turn_id, question)
         if question.use_rag:
-            await self._retrieve(caller, question, draft, history)
+            await self._retrieve(caller, live, question, draft, history)
             writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
         writer.open_text(draft, *self._answering.filters(draft))
 
@@ -182,8 +189,10 @@ class ChatService:
         async with self._uow(caller) as uow:
             return said_before(await uow.messages.before_turn(turn_id, limit=limit))
 
-    async def _retrieve(self, caller: Caller, question: Question, draft: Draft, history: list[Said]) -> None:
-        rewritten = await self._answering.rewritten(question, draft, history)
+    async def _retrieve(
+        self, caller: Caller, live: LiveTurn, question: Question, draft: Draft, history: list[Said]
+    ) -> None:
+        rewritten = await self._answering.rewritten(question, draft, history, live.cancelled)
         filters = SearchFilters(document_ids=question.document_ids or None)
         found = await self._retrieval.retrieve(
             caller,
@@ -196,6 +205,11 @@ class ChatService:
         draft.sources, draft.trace = found.sources, found.trace
         draft.answerable, draft.asked = found.answerable, found.asked
         draft.timing["retrieval_ms"] = draft.passed()
+
+    @property
+    def answered_by(self) -> str:
+        """Who is asked first for an answer."""
+        return self._answering.name
 
     @property
     def running(self) -> int:

@@ -15,7 +15,9 @@ from app.providers.llm.breaker import BreakerLimits
 from app.providers.llm.budgets import Budgets
 from app.providers.llm.openai import OpenAIModel
 from app.providers.ports import ChatModel
+from app.services import answering
 from app.services.answering import Answering
+from app.services.draining import Draining
 from tests import stand_in as servers
 from tests.conftest import Tenant
 
@@ -39,8 +41,8 @@ class Speaking:
         """The first model's id; `more` are the modes of those asked after it."""
         ids = [self.stand_in.model(each) for each in (mode, *more)]
         self.models += (chain := [self._model(id_, provider) for id_ in ids])
-        answering = Answering(ModelChain(chain, budgets=QUICK, limits=limits), budgets=self.tenant.runtime.budgets)
-        self.monkeypatch.setattr(self.tenant.runtime.chat, "_answering", answering)
+        made = Answering(ModelChain(chain, budgets=QUICK, limits=limits), budgets=self.tenant.runtime.budgets)
+        self.monkeypatch.setattr(self.tenant.runtime.chat, "_answering", made)
         return ids[0]
 
     def _model(self, id_: str, provider: str) -> ChatModel:
@@ -148,6 +150,41 @@ class TestPrompt:
         assert roles == ["system", "user", "assistant", "user"]
         trace = (await speaking.tenant.http.get(f"/api/v1/turns/{answer['turn_id']}/trace")).json()
         assert trace["trace"]["query"] == "What does tea cost in the canteen?"
+
+    async def test_a_model_that_hangs_over_rewriting_is_not_waited_for_and_cancel_works_meanwhile(
+        self, speaking: Speaking
+    ) -> None:
+        model = speaking.with_model("tokens:count=2")
+        session = await speaking.tenant.session()
+        await speaking.over_rest(session)
+        speaking.stand_in.set_mode(model, "hang-before")
+        url = f"ws://{speaking.tenant.service.address}/chat/{session}"
+        async with websockets.connect(url, additional_headers={"X-API-Key": speaking.tenant.key}) as socket:
+            await socket.recv()
+            await socket.send(json.dumps({"type": "user_message", "content": "And how much is it?"}))
+            started = json.loads(await socket.recv())
+            while speaking.stand_in.asked(model)["open"] == 0:
+                await asyncio.sleep(0.02)
+            await socket.send(json.dumps({"type": "cancel", "turn_id": started["turn_id"]}))
+            async with asyncio.timeout(1):
+                while (event := json.loads(await socket.recv()))["type"] != "done":
+                    pass
+        assert event["status"] == "cancelled"
+        speaking.monkeypatch.setattr(answering, "REWRITE_SECONDS", 0.3)
+        answer = await speaking.over_rest(session, f"And {QUESTION}")
+        assert (answer["llm_used"], answer["fallback_reason"]) == (False, "timeout")
+        assert speaking.stand_in.count(model) <= 2 + 3
+
+
+async def test_a_service_that_stops_asks_no_question_again(speaking: Speaking) -> None:
+    speaking.with_model("cut:after=2")
+    session = await speaking.tenant.session()
+    turn = (await speaking.over_socket(session))[0]["turn_id"]
+    draining = Draining()
+    speaking.monkeypatch.setattr(speaking.tenant.runtime.chat, "_draining", draining)
+    draining.begin()
+    refused = await speaking.tenant.http.post(f"/api/v1/turns/{turn}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (503, "server_draining")
 
 
 class TestSafeOutput:
