@@ -31,6 +31,7 @@ from app.readers.limits import Limits
 from app.repositories.documents import CHANNEL as DOCUMENT_CHANNEL
 from app.repositories.spaces import CHANNEL
 from app.repositories.turn_events import CHANNEL as TURN_CHANNEL
+from app.services.accounts import Accounts, make_accounts
 from app.services.answering import Answering
 from app.services.auth import AuthService
 from app.services.budgets import BudgetService
@@ -78,6 +79,7 @@ class Runtime:
     uow: UowFactory
     storage: Storage
     auth: AuthService
+    accounts: Accounts
     idempotency: IdempotencyService
     sessions: SessionService
     messages: MessageService
@@ -143,6 +145,7 @@ async def open_runtime(
         if models is not None:
             stack.push_async_callback(models.close)
         runtime = _assemble(settings, engine, uow, storage, retrieval, spaces, models)
+        stack.callback(runtime.accounts.passwords.close)
         await runtime.auth.register_settings_key(settings_key(settings))
         stack.push_async_callback(runtime.turn_signals.close)
         stack.push_async_callback(runtime.chat.drain, TURN_WAIT_SECONDS)
@@ -198,6 +201,7 @@ def _assemble(
     settings: Settings, engine: AsyncEngine, uow: UowFactory, storage: Storage, retrieval: RetrievalService,
     spaces: SpaceService, models: ModelChain | None,
 ) -> Runtime:  # fmt: skip
+    accounts = make_accounts(settings, uow)
     live, draining, budgets = LiveTurns(), Draining(), BudgetService(uow, limits_of(settings))
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
     turns = TurnService(uow, live, signals)
@@ -208,7 +212,8 @@ def _assemble(
     )  # fmt: skip
     return Runtime(
         settings=settings, engine=engine, uow=uow, storage=storage,
-        auth=AuthService(uow),
+        auth=accounts.auth,
+        accounts=accounts,
         idempotency=IdempotencyService(uow),
         sessions=SessionService(uow),
         messages=MessageService(uow),

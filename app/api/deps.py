@@ -9,7 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from app.core.caller import Caller
+from app.core.caller import ADMIN, Caller
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.repositories.paging import Paging
 from app.runtime import Runtime
@@ -22,7 +22,9 @@ API_KEY = APIKeyHeader(
     description="The key that the service printed or was given.",
 )
 BEARER = HTTPBearer(
-    scheme_name="Bearer", auto_error=False, description="The same API key as a bearer token: `rgc_...`."
+    scheme_name="Bearer",
+    auto_error=False,
+    description="A user's access token, from `/api/v1/auth/login`; or the API key, `rgc_...`.",
 )
 
 
@@ -64,6 +66,13 @@ class Scope:
         return caller
 
 
+def get_reindexer(caller: Annotated[Caller, Depends(Scope("ingest"))]) -> Caller:
+    """Of users, the admins."""
+    if caller.user_id is not None and caller.role != ADMIN:
+        raise Forbidden
+    return caller
+
+
 def get_paging(
     skip: Annotated[int, Field(ge=0, le=2**31 - 1), DIGITS, Query(description="How many to leave out.")] = 0,
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), DIGITS, Query(description="How many to return.")] = 50,
@@ -103,6 +112,7 @@ RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ChatCaller = Annotated[Caller, Depends(Scope("chat"))]
 IngestCaller = Annotated[Caller, Depends(Scope("ingest"))]
+ReindexCaller = Annotated[Caller, Depends(get_reindexer)]
 AdminCaller = Annotated[Caller, Depends(Scope("admin"))]
 PagingDep = Annotated[Paging, Depends(get_paging)]
 IfMatch = Annotated[int | None, Depends(get_if_match)]

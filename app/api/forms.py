@@ -1,7 +1,8 @@
-"""multipart/form-data, read strictly: one file, few fields, UTF-8, and to its end."""
+"""Forms, read strictly: one file, few fields, UTF-8, each name once, and to the end."""
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -54,6 +55,23 @@ async def read_form(request: Request, *, max_field_bytes: int) -> AsyncIterator[
         yield items
     finally:
         await form.close()
+
+
+def read_urlencoded(body: bytes) -> dict[str, str]:
+    """Invalid(malformed_form), Invalid(duplicate_field)."""
+    try:
+        items = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=MOST_FIELDS,
+        )
+    except ValueError as exc:
+        raise Invalid("malformed_form", f"The form is not valid, or has more than {MOST_FIELDS} fields.") from exc
+    if len({name for name, _ in items}) < len(items):
+        raise Invalid("duplicate_field", "A form field was sent twice.")
+    return dict(items)
 
 
 def _malformed() -> Invalid:

@@ -25,21 +25,31 @@ MAXIMUM_PARTS = 100_000
 """Brackets and commas: bounds what a body of many small values costs to read."""
 STRING_OR_MARK = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 """The closing quote is optional: looked for again from each quote of an open string, it would cost squared time."""
+MOST_CREDENTIALS = 4
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 async def authenticate(auth: AuthService, headers: Headers) -> Caller:
-    """From `X-API-Key` or `Authorization: Bearer`; both are fine when they are the same principal."""
-    keys = [value.encode("latin-1") for value in headers.getlist("x-api-key")]
+    """From `X-API-Key` or `Authorization: Bearer`; several are fine when they are the same principal."""
+    keys = {value.encode("latin-1") for value in headers.getlist("x-api-key")}
+    bearers = set()
     for value in headers.getlist("authorization"):
         scheme, _, token = value.partition(" ")
         if scheme.lower() == "bearer" and token.strip():
-            keys.append(token.strip().encode("latin-1"))
-    if not keys:
+            bearers.add(token.strip().encode("latin-1"))
+    if not keys | bearers:
         raise Unauthorized
-    if len(set(keys)) > 1:
-        raise Invalid("ambiguous_credentials", "Two different credentials were sent; send one.")
-    return await auth.authenticate(keys[0])
+    if len(keys | bearers) > MOST_CREDENTIALS:
+        raise _ambiguous()
+    callers = [await auth.authenticate_key(key) for key in keys]
+    callers += [await auth.authenticate(bearer) for bearer in bearers - keys]
+    if len({caller.principal for caller in callers}) > 1:
+        raise _ambiguous()
+    return callers[0]
+
+
+def _ambiguous() -> Invalid:
+    return Invalid("ambiguous_credentials", "Two different credentials were sent; send one.")
 
 
 class StrictRequest(Request):
@@ -61,16 +71,33 @@ class GuardedRoute(APIRoute):
             caller = await authenticate(state.runtime.auth, request.headers)
             request.state.caller = caller
             limits = state.rate_limit.hit(caller)
-            check_query(request.scope["query_string"])
-            if request.headers.get("content-encoding", "identity").lower() != "identity":
-                raise Unsupported("unsupported_encoding", "Compressed requests are not supported.")
-            if takes_json:
-                require_json(request.headers)
-            response = await handle(StrictRequest(request.scope, in_time(request.receive)))
+            response = await handle(_checked(request, takes_json=takes_json))
             response.headers.update(limits)
             return response
 
         return guarded
+
+
+class OpenRoute(APIRoute):
+    """Nobody is asked who they are; everything else is looked at as on a guarded route."""
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+        takes_json = self.body_field is not None
+
+        async def opened(request: Request) -> Response:
+            return await handle(_checked(request, takes_json=takes_json))
+
+        return opened
+
+
+def _checked(request: Request, *, takes_json: bool) -> StrictRequest:
+    check_query(request.scope["query_string"])
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Unsupported("unsupported_encoding", "Compressed requests are not supported.")
+    if takes_json:
+        require_json(request.headers)
+    return StrictRequest(request.scope, in_time(request.receive))
 
 
 def check_query(query: bytes) -> None:

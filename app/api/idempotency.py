@@ -45,6 +45,11 @@ class Once:
         self._request = request
         self._key = key
 
+    @property
+    def key(self) -> str:
+        """Empty when none was sent."""
+        return self._key or ""
+
     async def answer(
         self,
         caller: Caller,

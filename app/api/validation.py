@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.schemas.common import ProblemError
 
 MOST_ERRORS = 50
+Body = TypeVar("Body", bound=BaseModel)
 NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 SENTENCES = {
     "missing": "It is required.",
@@ -43,6 +47,19 @@ CODES = {
     "uuid_parsing": "not_allowed",
 }
 """The validator's kinds of fault; those that end in `_type` or `_parsing` are a wrong type, the rest stands above."""
+
+
+def valid(model: type[Body], data: object) -> Body:
+    """As FastAPI does it for the bodies that it reads itself."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as exc:
+        raise RequestValidationError([error | {"loc": ("body", *error["loc"])} for error in exc.errors()]) from exc
+
+
+def missing(name: str) -> RequestValidationError:
+    """For a field of the body that only some callers may leave out."""
+    return RequestValidationError([{"type": "missing", "loc": ("body", name)}])
 
 
 def field_errors(errors: Sequence[Any]) -> list[ProblemError]:

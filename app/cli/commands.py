@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.cli.accounts_commands import create_key, create_user
 from app.cli.evaluation_commands import evaluation
 from app.cli.usage_commands import prices, usage
 
@@ -24,6 +25,8 @@ app.add_typer(spaces, name="spaces")
 app.add_typer(evaluation, name="eval")
 app.add_typer(prices, name="prices")
 app.command("usage")(usage)
+app.command("create-user")(create_user)
+app.command("create-key")(create_key)
 privacy = typer.Typer(no_args_is_help=True, help="Personal data: how well it is found.")
 app.add_typer(privacy, name="privacy")
 SpaceName = Annotated[str, typer.Argument(help="The space's id, or its model.", show_default=False)]

@@ -1,12 +1,20 @@
 """Who is asking. Goes into every service method and every unit of work."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from app.core.idempotency import Claim
 
 DEFAULT_TENANT = UUID("00000000-0000-7000-8000-000000000001")
 """The tenant that every installation has from its first migration on."""
+
+
+ADMIN = "admin"
+SCOPES: dict[str, frozenset[str]] = {
+    "user": frozenset({"chat", "ingest"}),
+    ADMIN: frozenset({"chat", "ingest", "admin"}),
+}
+"""What a user of this role may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +26,21 @@ class Caller:
     role: str = "user"
     scopes: frozenset[str] = field(default_factory=frozenset)
     key_id: UUID | None = None
+    family_id: UUID | None = field(default=None, compare=False)
+    """The login that a user's token came from."""
+    expires_at: float | None = field(default=None, compare=False)
+    """When the token ends, in seconds since 1970; None for a key."""
     claim: Claim | None = field(default=None, compare=False)
     """Set for a request that must be carried out once; see services/idempotency.py."""
+
+    @property
+    def owner_id(self) -> str | None:
+        """Whose the documents are that they upload; None is everybody's in the tenant."""
+        return None if self.role == ADMIN else self.user_id
+
+    def for_user(self, user_id: str) -> "Caller":
+        """Seeing no more than this user does; who is a user already stays themselves."""
+        return replace(self, user_id=user_id) if self.user_id is None else self
 
     @property
     def principal(self) -> str:
@@ -34,3 +55,7 @@ def tenant_caller(tenant_id: UUID) -> Caller:
 
 SYSTEM = tenant_caller(DEFAULT_TENANT)
 """For what belongs to the installation: the queue, embedding spaces."""
+
+
+def user_caller(tenant_id: UUID, user_id: UUID, role: str, *, family_id: UUID | None = None) -> Caller:
+    return Caller(tenant_id, user_id=str(user_id), role=role, scopes=SCOPES[role], family_id=family_id)

@@ -65,7 +65,7 @@ class Invalid(RagchatError):
 class Unauthorized(RagchatError):
     kind = Kind.UNAUTHORIZED
     default_code = "unauthorized"
-    default_detail = "A valid API key is needed."
+    default_detail = "A valid API key or access token is needed."
 
 
 class Forbidden(RagchatError):

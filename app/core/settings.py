@@ -11,16 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import RagchatError
-
-MINIMUM_KEY_LENGTH = 24
-KNOWN_DEFAULT_KEYS = frozenset(
-    {
-        "change-me", "changeme", "changethis", "change-this", "secret", "test", "dev", "default", "password",
-        "api-key", "apikey", "your-api-key", "your_api_key", "your-api-key-here", "your-secret-api-key",
-        "your-secret-api-key-here", "supersecret", "mysecretkey", "secret-key", "dev-api-key", "test-api-key",
-    }
-)  # fmt: skip
-PLACEHOLDER_PREFIXES = ("your-", "your_", "change", "example", "replace", "<")
+from app.core.strength import MINIMUM_KEY_LENGTH, MINIMUM_SECRET_BYTES, is_strong_key
 
 
 class UnsafeSettings(RagchatError):
@@ -34,7 +25,7 @@ class Settings(BaseSettings):
 
     app_env: Literal["development", "test", "production"] = Field(
         "development",
-        description="Outside `development` the service refuses to start without a strong API_KEY.",
+        description="Outside `development` the service refuses to start without strong API_KEY and JWT_SECRET.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
@@ -56,6 +47,18 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="The key that clients send as `X-API-Key`. In development an empty one is made on first start.",
     )
+    jwt_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Signs the access tokens of users, with 32 bytes at least. In development an empty one is made on "
+        "first start. Another value ends every token.",
+    )
+    access_token_minutes: int = Field(15, ge=1, le=1440, description="How long an access token works.")
+    refresh_token_days: int = Field(30, ge=1, le=365, description="After so long without a refresh users log in anew.")
+    registration_open: bool = Field(
+        True, description="Whether anybody may register. Closed, `ragchat create-user` makes users."
+    )
+    password_min_length: int = Field(8, ge=8, le=64, description="Shortest password, in characters.")
+    password_max_length: int = Field(128, ge=64, le=200, description="Longest password, in characters.")
     rate_limit_per_minute: int | None = Field(
         None,
         ge=0,
@@ -196,6 +199,21 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _strong_secret_outside_development(self) -> Self:
+        if self.app_env == "development":
+            return self
+        secret = self.jwt_secret.get_secret_value()
+        if not secret:
+            raise UnsafeSettings("jwt_secret_missing", f"JWT_SECRET must be set when APP_ENV={self.app_env}.")
+        if not is_strong_key(secret, MINIMUM_SECRET_BYTES) or secret == self.api_key.get_secret_value():
+            raise UnsafeSettings(
+                "jwt_secret_weak",
+                f"JWT_SECRET is a known default, the API_KEY, or shorter than {MINIMUM_SECRET_BYTES} bytes; "
+                "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'",
+            )
+        return self
+
     @property
     def requests_per_minute(self) -> int:
         """0 stands for no limit."""
@@ -221,13 +239,6 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> frozenset[str]:
         return frozenset(origin.strip().rstrip("/") for origin in self.allowed_origins.split(",") if origin.strip())
-
-
-def is_strong_key(key: str) -> bool:
-    lowered = key.lower()
-    if len(key) < MINIMUM_KEY_LENGTH or lowered in KNOWN_DEFAULT_KEYS or len(set(key)) < 8:
-        return False
-    return not lowered.startswith(PLACEHOLDER_PREFIXES)
 
 
 def env_example() -> str:

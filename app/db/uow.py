@@ -23,12 +23,14 @@ from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.prices import PriceRepository
+from app.repositories.refresh_tokens import RefreshTokenRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.spaces import SpaceRepository
 from app.repositories.statistics import StatisticsRepository
 from app.repositories.turn_events import TurnEventRepository
 from app.repositories.turns import TurnRepository
 from app.repositories.usage import UsageRepository
+from app.repositories.users import UserRepository
 from app.repositories.verification import VerificationRepository
 from app.repositories.webhooks import WebhookRepository
 
@@ -85,6 +87,10 @@ class UnitOfWork:
         return PriceRepository(self._session, self.caller)
 
     @cached_property
+    def refresh_tokens(self) -> RefreshTokenRepository:
+        return RefreshTokenRepository(self._session, self.caller)
+
+    @cached_property
     def sessions(self) -> SessionRepository:
         return SessionRepository(self._session, self.caller)
 
@@ -107,6 +113,10 @@ class UnitOfWork:
     @cached_property
     def usage(self) -> UsageRepository:
         return UsageRepository(self._session, self.caller)
+
+    @cached_property
+    def users(self) -> UserRepository:
+        return UserRepository(self._session, self.caller)
 
     @cached_property
     def verification(self) -> VerificationRepository:

@@ -11,12 +11,14 @@ from app.models.idempotency import IdempotencyKey
 from app.models.jobs import Job
 from app.models.messages import Message, MessageSource
 from app.models.prices import ModelPrice
+from app.models.refresh_tokens import RefreshToken
 from app.models.sessions import ChatSession
 from app.models.spaces import EmbeddingSpace
 from app.models.statistics import CorpusStatistics, TermStatistics
 from app.models.tenants import Tenant
 from app.models.turns import Turn, TurnEvent
 from app.models.usage import UsageRecord
+from app.models.users import User
 from app.models.webhooks import Webhook
 
 __all__ = [
@@ -38,10 +40,12 @@ __all__ = [
     "Message",
     "MessageSource",
     "ModelPrice",
+    "RefreshToken",
     "Tenant",
     "TermStatistics",
     "Turn",
     "TurnEvent",
     "UsageRecord",
+    "User",
     "Webhook",
 ]

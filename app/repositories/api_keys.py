@@ -1,11 +1,13 @@
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.ids import new_id
 from app.models import ApiKey, Tenant
 from app.repositories.base import Repository
+from app.repositories.paging import Paging
 
 SETTINGS_KEY = "API_KEY"
 """The name of the key that comes from the settings; at most one in force."""
@@ -39,3 +41,46 @@ class ApiKeyRepository(Repository):
 
     async def ensure_tenant(self, tenant_id: UUID, name: str) -> None:
         await self._session.execute(insert(Tenant).values(id=tenant_id, name=name).on_conflict_do_nothing())
+
+    async def count(self) -> int:
+        """How many the tenant has that are not revoked; nobody else adds one before this transaction ends."""
+        tenant = select(Tenant.id).where(Tenant.id == self._caller.tenant_id)
+        await self._session.execute(tenant.with_for_update(key_share=True))
+        return await self._count(select(ApiKey.id).where(self._mine(ApiKey), ApiKey.revoked_at.is_(None)))
+
+    async def create(self, values: dict[str, Any]) -> ApiKey:
+        statement = insert(ApiKey).values(**values, tenant_id=self._caller.tenant_id).returning(ApiKey)
+        return (await self._session.execute(statement)).scalar_one()
+
+    async def get(self, key_id: UUID) -> ApiKey | None:
+        """None when it was revoked."""
+        statement = select(ApiKey).where(ApiKey.id == key_id, self._mine(ApiKey), ApiKey.revoked_at.is_(None))
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def list_page(self, paging: Paging) -> tuple[list[ApiKey], int, str | None]:
+        """Those that are not revoked, newest first."""
+        statement = select(ApiKey).where(self._mine(ApiKey), ApiKey.revoked_at.is_(None))
+        return await self._newest(statement, ApiKey, paging)
+
+    async def revoke(self, key_id: UUID) -> bool:
+        statement = (
+            update(ApiKey)
+            .where(ApiKey.id == key_id, self._mine(ApiKey), ApiKey.revoked_at.is_(None))
+            .values(revoked_at=func.now())
+            .returning(ApiKey.id)
+            .execution_options(synchronize_session=False)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none() is not None
+
+    async def note_use(self, key_id: UUID) -> None:
+        """Once a minute at the most, whoever else notes it."""
+        statement = (
+            update(ApiKey)
+            .where(
+                ApiKey.id == key_id,
+                self._mine(ApiKey),
+                or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - text("interval '60 seconds'")),
+            )
+            .values(last_used_at=func.now())
+        )
+        await self._session.execute(statement.execution_options(synchronize_session=False))

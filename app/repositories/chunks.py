@@ -114,9 +114,9 @@ class ChunkRepository(Repository):
         """Whether the scope has `limit` chunks at the most. Where everything is asked for, statistics tell."""
         tenant = {"tenant": self._caller.tenant_id}
         filters = self._filters(query)
-        if not filters:
+        if filters.keys() <= {"user_id"}:  # one person's scope is the tenant's at the most, and mostly about as large
             known = (await self._session.execute(search_sql.TENANT_SIZE, tenant)).scalar()
-            if known is not None:
+            if known is not None and (known <= limit or not filters):
                 return bool(known <= limit)
         statement = search_sql.scope_statement(frozenset(filters), limit + 1)
         return bool((await self._session.execute(statement, tenant | filters)).scalar_one() <= limit)

@@ -56,16 +56,19 @@ class DocumentRepository(Repository):
         return condition
 
     def _writable(self) -> ColumnElement[bool]:
+        """A user changes their own alone; an admin the shared ones, too; a key whatever the tenant has."""
         condition = self._mine(Document)
         if self._caller.user_id is not None:
-            condition = and_(condition, Document.owner_id == self._caller.user_id)
+            theirs = Document.owner_id == self._caller.user_id
+            shared = Document.owner_id.is_(None)
+            condition = and_(condition, or_(theirs, shared) if self._caller.owner_id is None else theirs)
         return condition
 
     async def insert(self, values: dict[str, Any]) -> Document | None:
         """None when there is one with the same bytes, or the same external id, already."""
         statement = (
             insert(Document)
-            .values(**values, tenant_id=self._caller.tenant_id, owner_id=self._caller.user_id)
+            .values(**values, tenant_id=self._caller.tenant_id, owner_id=self._caller.owner_id)
             .on_conflict_do_nothing()
             .returning(Document, _notified)
         )
@@ -75,7 +78,7 @@ class DocumentRepository(Repository):
         statement = select(Document).where(
             self._writable(),
             Document.sha256 == sha256,
-            Document.owner_id.is_not_distinct_from(self._caller.user_id),
+            Document.owner_id.is_not_distinct_from(self._caller.owner_id),
             Document.collection.is_not_distinct_from(collection),
             Document.external_id.is_(None),
         )
@@ -85,7 +88,7 @@ class DocumentRepository(Repository):
         statement = select(Document).where(
             self._writable(),
             Document.external_id == external_id,
-            Document.owner_id.is_not_distinct_from(self._caller.user_id),
+            Document.owner_id.is_not_distinct_from(self._caller.owner_id),
             Document.collection.is_not_distinct_from(collection),
         )
         return (await self._session.execute(statement.with_for_update())).scalar_one_or_none()

@@ -17,7 +17,9 @@ class SessionCreate(Request):
         }
     )
 
-    user_id: UserId
+    user_id: UserId | None = Field(
+        None, description="Whose session it is. With an API key it is required; users may leave it out."
+    )
     title: Title | None = None
     scenario_id: Annotated[Text, Field(max_length=255)] | None = None
     metadata: Metadata = Field(

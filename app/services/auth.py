@@ -2,44 +2,113 @@
 
 import hmac
 import time
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Generic, TypeVar
+from uuid import UUID
 
-from app.core.caller import DEFAULT_TENANT, Caller, tenant_caller
+from app.core.caller import DEFAULT_TENANT, Caller, tenant_caller, user_caller
 from app.core.errors import Unauthorized
 from app.core.security import MAXIMUM_KEY_BYTES, key_digest
+from app.core.tokens import Tokens, invalid_token, is_token
 from app.db.uow import UowFactory
+from app.models import ApiKey
 
 ALL_SCOPES = ["chat", "ingest", "admin"]
 CACHE_SECONDS = 3.0
-"""How long a revoked key may still work in this process."""
+"""How long a revoked key or a disabled user may still work in this process."""
 CACHE_SIZE = 1024
+Name = TypeVar("Name", bound=Hashable)
+Forget = Callable[[UUID], None]
+"""Takes the id of a user or a key that has changed."""
+
+
+def nobody(_id: UUID) -> None:
+    """For those who changed something in another process than the one that serves."""
+
+
+class _Recent(Generic[Name]):
+    """Callers who were looked up a moment ago."""
+
+    def __init__(self) -> None:
+        self._callers: dict[Name, tuple[float, Caller]] = {}
+
+    def get(self, name: Name) -> Caller | None:
+        until, caller = self._callers.get(name, (0.0, None))
+        return caller if until > time.monotonic() else None
+
+    def put(self, name: Name, caller: Caller) -> Caller:
+        if len(self._callers) >= CACHE_SIZE:
+            self._callers.clear()
+        self._callers[name] = (time.monotonic() + CACHE_SECONDS, caller)
+        return caller
+
+    def forget(self, id_: UUID) -> None:
+        whose = (id_, str(id_))
+        for name in [n for n, (_, c) in self._callers.items() if c.key_id == whose[0] or c.user_id == whose[1]]:
+            del self._callers[name]
 
 
 class AuthService:
-    def __init__(self, uow: UowFactory) -> None:
+    def __init__(self, uow: UowFactory, tokens: Tokens) -> None:
         self._uow = uow
-        self._cache: dict[bytes, tuple[float, Caller]] = {}
+        self._tokens = tokens
+        self._keys = _Recent[bytes]()
+        self._users = _Recent[tuple[UUID, UUID, UUID]]()
+
+    def forget(self, id_: UUID) -> None:
+        """What this process knows of the user or key is looked up anew; other processes do so within seconds."""
+        self._keys.forget(id_)
+        self._users.forget(id_)
 
     async def register_settings_key(self, key: str) -> None:
         """Makes the key of the settings the one in force; called at start."""
+        await self.ensure_tenant()
         async with self._uow(tenant_caller(DEFAULT_TENANT)) as uow:
-            await uow.api_keys.ensure_tenant(DEFAULT_TENANT, "default")
             await uow.api_keys.put_settings_key(key_digest(key.encode()), prefix=key[:8], scopes=ALL_SCOPES)
 
-    async def authenticate(self, key: bytes) -> Caller:
-        """Unauthorized for a key that is unknown, revoked, expired or no key at all."""
+    async def ensure_tenant(self) -> None:
+        """The one that every installation has."""
+        async with self._uow(tenant_caller(DEFAULT_TENANT)) as uow:
+            await uow.api_keys.ensure_tenant(DEFAULT_TENANT, "default")
+
+    async def authenticate(self, credential: bytes) -> Caller:
+        """An API key, or a user's access token where it may be one.
+
+        Unauthorized for what is unknown, revoked, expired or no credential at all.
+        """
+        return await (self._user(credential) if is_token(credential) else self.authenticate_key(credential))
+
+    async def authenticate_key(self, key: bytes) -> Caller:
         if not 0 < len(key) <= MAXIMUM_KEY_BYTES:
             raise Unauthorized
         digest = key_digest(key)
-        cached = self._cache.get(digest)
-        if cached is not None and cached[0] > time.monotonic():
-            return cached[1]
+        caller = self._keys.get(digest)
+        if caller is not None:
+            return caller
         async with self._uow(tenant_caller(DEFAULT_TENANT)) as uow:
             found = await uow.api_keys.find(digest)
         if found is None or not hmac.compare_digest(found.key_hash, digest):
-            self._cache.pop(digest, None)
             raise Unauthorized
         caller = Caller(found.tenant_id, role="service", scopes=frozenset(found.scopes), key_id=found.id)
-        if len(self._cache) >= CACHE_SIZE:
-            self._cache.clear()
-        self._cache[digest] = (time.monotonic() + CACHE_SECONDS, caller)
-        return caller
+        await self._note_use(caller, found)
+        return self._keys.put(digest, caller)
+
+    async def _note_use(self, caller: Caller, key: ApiKey) -> None:
+        if key.used_lately:
+            return
+        async with self._uow(caller) as uow:
+            await uow.api_keys.note_use(key.id)
+
+    async def _user(self, credential: bytes) -> Caller:
+        """Role and scopes are those of now, whatever they were when the token was issued."""
+        token = self._tokens.read(credential)
+        name = (token.tenant_id, token.user_id, token.family_id)
+        caller = self._users.get(name)
+        if caller is None:
+            async with self._uow(tenant_caller(token.tenant_id)) as uow:
+                role = await uow.users.active_role(token.user_id, token.family_id)
+            if role is None:
+                raise invalid_token()
+            caller = self._users.put(name, user_caller(token.tenant_id, token.user_id, role, family_id=token.family_id))
+        return replace(caller, expires_at=token.expires_at)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from app.core.caller import Caller
-from app.core.errors import Invalid, Kind, NotFound, RagchatError, TooLarge
+from app.core.errors import Forbidden, Invalid, Kind, NotFound, RagchatError, TooLarge
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import Chunk, Document, DocumentVersion
@@ -40,6 +40,11 @@ class Upload:
 
 def document_not_found() -> NotFound:
     return NotFound("document_not_found", "There is no such document.")
+
+
+async def not_to_change(uow: UnitOfWork, document_id: UUID) -> RagchatError:
+    """Why: a user may know of the tenant's shared documents, and of nobody else's."""
+    return document_not_found() if await uow.documents.get(document_id) is None else Forbidden()
 
 
 class DocumentService:
@@ -145,7 +150,7 @@ class DocumentService:
             superseded = await uow.documents.storage_keys(document_id)
             key = await uow.documents.delete(document_id)
             if key is None:
-                raise document_not_found()
+                raise await not_to_change(uow, document_id)
             await uow.idempotency.forget(document_id)
             if await forget_document(uow, document_id):
                 await uow.jobs.enqueue(FORGET, {"document_id": str(document_id)}, dedupe_key=f"{FORGET}:{document_id}")

@@ -10,11 +10,12 @@ from uuid import UUID
 from app.core.caller import Caller
 from app.core.errors import Invalid
 from app.core.ids import new_id
-from app.db.uow import UowFactory
+from app.db.uow import UnitOfWork, UowFactory
 from app.repositories.paging import Paging
 from app.schemas.messages import MessageCreate, MessageOut
 from app.schemas.sessions import SessionOut
 from app.services.idempotency import once
+from app.services.retrieval import require_known
 from app.services.sessions import session_not_found
 
 EXPORT_BATCH = 500
@@ -46,6 +47,8 @@ class MessageService:
             seq = await uow.sessions.take_seq(session_id)
             if seq is None:
                 raise session_not_found()
+            if caller.user_id is not None:
+                await _require_readable(uow, request)
             created_at = await uow.messages.add(values | {"seq": seq}, sources)
             answer.refer(values["id"])
             spelled_anew = caller.claim is not None and bool(sources or request.context_metadata)
@@ -88,6 +91,12 @@ class MessageService:
                 messages += [message_out(row) for row in rows]
                 if cursor is None:
                     return SessionOut.model_validate(session), messages
+
+
+async def _require_readable(uow: UnitOfWork, request: MessageCreate) -> None:
+    """A key may bring conversations along whose documents are elsewhere; a user quotes what they can read."""
+    named = [source.document_id for source in request.sources if source.document_id is not None]
+    require_known(named, await uow.documents.known(named), pointer="/sources")
 
 
 def message_out(row: dict[str, Any]) -> MessageOut:

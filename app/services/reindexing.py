@@ -9,7 +9,7 @@ from app.models import Document
 from app.repositories.jobs import BACKGROUND
 from app.schemas.documents import DocumentOut
 from app.schemas.reindex import ReindexRequest
-from app.services.documents import INGEST, document_not_found, document_out, ingest_job
+from app.services.documents import INGEST, document_not_found, document_out, ingest_job, not_to_change
 from app.services.idempotency import once
 
 AT_ONCE = 500
@@ -32,7 +32,7 @@ class ReindexService:
         async with self._uow(caller) as uow, once(uow) as answer:
             document = await uow.documents.get(document_id, for_update=True, writable=True)
             if document is None:
-                raise document_not_found()
+                raise await not_to_change(uow, document_id)
             return answer.keep(document_out(await requeue(uow, document)), document_id)
 
     async def run_many(self, caller: Caller, request: ReindexRequest) -> int:

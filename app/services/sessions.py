@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from app.core.caller import Caller
-from app.core.errors import Forbidden, NotFound, StaleVersion
+from app.core.errors import Forbidden, Invalid, NotFound, StaleVersion
 from app.core.ids import new_id
 from app.db.uow import UowFactory
 from app.models import ChatSession
@@ -22,11 +22,9 @@ class SessionService:
         self._uow = uow
 
     async def create(self, caller: Caller, request: SessionCreate) -> ChatSession:
-        if caller.user_id is not None and request.user_id != caller.user_id:
-            raise Forbidden("foreign_user", "A user may open sessions only for themselves.")
         session = ChatSession(
             id=new_id(),
-            user_id=request.user_id,
+            user_id=_whose(caller, request.user_id),
             title=request.title,
             scenario_id=request.scenario_id,
             metadata_=request.metadata,
@@ -89,3 +87,13 @@ class SessionService:
             await uow.idempotency.forget(session_id)
         if not deleted:
             raise session_not_found()
+
+
+def _whose(caller: Caller, named: str | None) -> str:
+    """A key names anybody, a user nobody else. Invalid(invalid_request), Forbidden(foreign_user)."""
+    whose = caller.user_id if named is None else named
+    if whose is None:
+        raise Invalid("invalid_request", "A key must name the user.", pointer="/user_id")
+    if caller.user_id is not None and whose != caller.user_id:
+        raise Forbidden("foreign_user", "A user may open sessions only for themselves.")
+    return whose

@@ -1,6 +1,8 @@
 """Every router. A new noun is a file here and a line below."""
 
 from app.api.routers import (
+    api_keys,
+    auth,
     chat,
     chat_ws,
     document_events,
@@ -14,6 +16,7 @@ from app.api.routers import (
     search,
     sessions,
     usage,
+    users,
     webhooks,
 )
 
@@ -29,6 +32,10 @@ ROUTERS = (
     search.router,
     chat.router,
     chat_ws.router,
+    auth.router,
+    auth.guarded,
+    users.router,
+    api_keys.router,
     usage.router,
     webhooks.router,
     openai.router,

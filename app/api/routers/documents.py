@@ -1,12 +1,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from app.api.deps import (
@@ -22,6 +20,7 @@ from app.api.downloads import send_original
 from app.api.forms import Items, read_form
 from app.api.guard import GuardedRoute, parse_json
 from app.api.idempotency import OnceDep, answer_with, said_in_form, said_in_text
+from app.api.validation import valid
 from app.core.errors import Invalid, Unsupported
 from app.readers.suffixes import ALLOWED_SUFFIXES
 from app.schemas.common import Page, page
@@ -31,7 +30,6 @@ from app.services.documents import Upload, document_not_found
 router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=GuardedRoute)
 
 BLOCK_BYTES = 1 << 18
-Body = TypeVar("Body", bound=BaseModel)
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -66,7 +64,7 @@ async def create(request: Request, runtime: RuntimeDep, caller: IngestCaller, on
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         data = await asyncio.to_thread(parse_json, await request.body())
-        body = _valid(DocumentText, data)
+        body = valid(DocumentText, data)
         add = partial(runtime.documents.create, upload=_from_json(body))
         return await once.answer(caller, add, _accepted, said=partial(said_in_text, data, body.text), early=True)
     if media_type == "multipart/form-data":
@@ -81,14 +79,6 @@ def _accepted(made: tuple[DocumentOut, bool]) -> Response:
     return answer_with(document, 202 if fresh else 200, Location=f"/api/v1/documents/{document.id}")
 
 
-def _valid(model: type[Body], data: object) -> Body:
-    """As FastAPI does it for the bodies that it reads itself."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as exc:
-        raise RequestValidationError([error | {"loc": ("body", *error["loc"])} for error in exc.errors()]) from exc
-
-
 def _from_json(body: DocumentText) -> Upload:
     fields = DocumentFields(**body.model_dump(include=set(DocumentFields.model_fields), exclude_unset=True))
     return Upload(fields, _text_name(body.title), _once(body.text.encode()), body.metadata)
@@ -99,12 +89,12 @@ def _from_form(items: Items) -> Upload:
     file, text = form.pop("file", None), form.pop("text", None)
     if (file is None or file == "") == (text is None or text == ""):
         raise Invalid("missing_file", "Send either a file or text.", pointer="/file")
-    fields = _valid(DocumentFields, {name: value for name, value in form.items() if value != ""})
+    fields = valid(DocumentFields, {name: value for name, value in form.items() if value != ""})
     if isinstance(file, UploadFile):
         return Upload(fields, file.filename or "", _blocks(file), {})
     if not isinstance(text, str):
         raise Invalid("missing_file", "`file` must be a file and `text` a string.", pointer="/file")
-    body = _valid(DocumentText, {"text": text})
+    body = valid(DocumentText, {"text": text})
     return Upload(fields, _text_name(fields.title), _once(body.text.encode()), {})
 
 

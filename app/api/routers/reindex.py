@@ -3,7 +3,7 @@ from functools import partial
 from fastapi import APIRouter, Response, status
 
 from app.api.bodies import JSON_BYTES
-from app.api.deps import IdPath, IngestCaller, RuntimeDep, parse_id
+from app.api.deps import IdPath, ReindexCaller, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
 from app.api.idempotency import OnceDep, answer_with
 from app.schemas.documents import DocumentOut
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=G
     "/reindex", status_code=status.HTTP_202_ACCEPTED, response_model=ReindexStarted,
     operation_id="documents_reindex_many", summary="Index many documents anew",
 )  # fmt: skip
-async def reindex_many(runtime: RuntimeDep, caller: IngestCaller, once: OnceDep, body: ReindexRequest) -> Response:
+async def reindex_many(runtime: RuntimeDep, caller: ReindexCaller, once: OnceDep, body: ReindexRequest) -> Response:
     return await once.answer(caller, partial(runtime.reindexing.run_many, request=body), _started)
 
 
@@ -30,7 +30,7 @@ def _started(queued: int) -> Response:
     operation_id="documents_reindex",
     summary="Index a document anew; search sees the old version until the new one is whole",
 )  # fmt: skip
-async def reindex(runtime: RuntimeDep, caller: IngestCaller, once: OnceDep, document_id: IdPath) -> Response:
+async def reindex(runtime: RuntimeDep, caller: ReindexCaller, once: OnceDep, document_id: IdPath) -> Response:
     run = partial(runtime.reindexing.run, document_id=parse_id(document_id, document_not_found()))
     return await once.answer(caller, run, _queued)
 

@@ -7,6 +7,7 @@ from app.api.bodies import JSON_BYTES
 from app.api.deps import ChatCaller, IdPath, IfMatch, PagingDep, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
 from app.api.idempotency import OnceDep, answer_with
+from app.api.validation import missing
 from app.models import ChatSession
 from app.schemas.common import Page, page
 from app.schemas.sessions import SessionCreate, SessionOut, SessionUpdate
@@ -34,6 +35,8 @@ def _tagged(response: Response, session: ChatSession) -> SessionOut:
     summary="Open a session",
 )  # fmt: skip
 async def create(runtime: RuntimeDep, caller: ChatCaller, once: OnceDep, body: SessionCreate) -> Response:
+    if body.user_id is None and caller.user_id is None:
+        raise missing("user_id")
     return await once.answer(caller, partial(runtime.sessions.create, request=body), _created)
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from app.core.security import development_key, key_digest, new_key
-from app.core.settings import Settings, UnsafeSettings, env_example, is_strong_key
+from app.core.settings import Settings, UnsafeSettings, env_example
+from app.core.strength import is_strong_key
 
 
 def settings(**values: object) -> Settings:

@@ -1,0 +1,64 @@
+"""`ragchat create-user` and `ragchat create-key`: what nobody can make over the network before there is an admin."""
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+
+import typer
+from pydantic import ValidationError
+
+from app.cli.common import load_settings, run, stop
+from app.cli.database import command_database
+from app.core.caller import SYSTEM
+from app.core.settings import Settings
+from app.db.uow import uow_factory
+from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, KeyScope
+from app.schemas.users import UserCreate, UserOut
+from app.services.accounts import make_accounts
+
+
+def create_user(email: str, name: str | None, *, admin: bool, as_json: bool) -> None:
+    settings = load_settings()
+    try:
+        request = UserCreate(email=email, password=_password(), display_name=name)
+    except ValidationError as exc:
+        stop("not valid: " + ", ".join(str(error["loc"][0]) for error in exc.errors()))
+    made = run(lambda: _create_user(settings, request, admin=admin))
+    typer.echo(made.model_dump_json() if as_json else f"{made.email} is a new {made.role}")
+
+
+def _password() -> str:
+    """Never an argument: those are seen in the list of processes, and kept in the history of the shell."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+async def _create_user(settings: Settings, request: UserCreate, *, admin: bool) -> UserOut:
+    async with command_database(settings) as engine:
+        uow = uow_factory(engine)
+        accounts = make_accounts(settings, uow)
+        await accounts.auth.ensure_tenant()
+        return await accounts.users.create(SYSTEM, request, role="admin" if admin else "user")
+
+
+def create_key(name: str, scopes: list[KeyScope], days: int | None, *, as_json: bool) -> None:
+    settings = load_settings()
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
+    try:
+        request = ApiKeyCreate(name=name, scopes=scopes, expires_at=expires_at)
+    except ValidationError as exc:
+        stop("not valid: " + ", ".join(str(error["loc"][0]) for error in exc.errors()))
+    made = run(lambda: _create_key(settings, request))
+    if as_json:
+        typer.echo(json.dumps(made.model_dump(mode="json"), ensure_ascii=False))
+        return
+    typer.echo(made.key)
+    typer.echo("It is shown this once; whoever has it may do what its scopes allow.", err=True)
+
+
+async def _create_key(settings: Settings, request: ApiKeyCreate) -> ApiKeyCreated:
+    async with command_database(settings) as engine:
+        accounts = make_accounts(settings, uow_factory(engine))
+        await accounts.auth.ensure_tenant()
+        return await accounts.api_keys.create(SYSTEM, request)
