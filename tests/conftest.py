@@ -7,6 +7,7 @@ cleaned up and nothing of another test is seen.
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -35,6 +36,8 @@ from app.runtime import Runtime
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 DOCUMENTS = ROOT / "tests" / "data" / "documents"
+
+JWT_SECRET = secrets.token_urlsafe(48)
 
 for _name in Settings.model_fields:
     os.environ.pop(_name.upper(), None)
@@ -83,7 +86,7 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
 
 def make_settings(**values: Any) -> Settings:
     """Nothing from the machine's environment or a `.env` file."""
-    return Settings(_env_file=None, log_level="WARNING", **values)
+    return Settings(_env_file=None, **{"log_level": "WARNING", "jwt_secret": JWT_SECRET} | values)
 
 
 class _Server(uvicorn.Server):

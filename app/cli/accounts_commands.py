@@ -14,10 +14,7 @@ def create_user(
     email: Annotated[str, typer.Argument(help="Who it is; also the name to log in with.", show_default=False)],
     name: Annotated[str | None, typer.Option("--name", help="As others see it.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="With the role admin.")] = False,
-    as_json: Scopes = Annotated[
-    list[Literal["chat", "ingest", "admin"]], typer.Option("--scope", help="What it may do; give it several times.")
-]
-AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a user. The password is asked for, or read from the first line of stdin."""
     from app.cli import accounts as command
@@ -29,10 +26,7 @@ def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for.", show_default=False)],
     scopes: Scopes = ["chat"],  # noqa: B006  typer's way of a list
     days: Annotated[int | None, typer.Option("--days", min=1, max=36_500, help="It ends after so many.")] = None,
-    as_json: Scopes = Annotated[
-    list[Literal["chat", "ingest", "admin"]], typer.Option("--scope", help="What it may do; give it several times.")
-]
-AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make an API key and print it, this once."""
     from app.cli import accounts as command

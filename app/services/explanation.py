@@ -32,6 +32,8 @@ class _Told:
     found: Found
     before: list[dict[str, Any]]
     """Messages that the question may refer to."""
+    owner: str
+    """Whose session it is."""
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class ExplanationService:
             return Found(Trace(), {})  # no filter at all would search everything
         request = told.turn.request
         today = await self._retrieval.retrieve(
-            caller,
+            caller if document_ids else caller.for_user(told.owner),
             told.question,
             top_k=request.get("top_k") or self._top_k,
             filters=SearchFilters(document_ids=document_ids or None),
@@ -117,12 +119,15 @@ class ExplanationService:
 async def _load(uow: UnitOfWork, turn_id: UUID) -> _Told:
     turn = await uow.turns.get(turn_id)
     question = await uow.messages.get(turn.user_message_id) if turn else None
-    if turn is None or question is None:
+    session = await uow.sessions.get(turn.session_id) if turn else None
+    if turn is None or question is None or session is None:
         raise turn_not_found()
     answer = await uow.messages.get(turn.assistant_message_id) if turn.assistant_message_id else None
     answer = answer or {}
     before = await uow.messages.before_turn(turn_id, limit=MESSAGES)
-    return _Told(turn, question["content"], answer, _found(turn.trace or {}, answer.get("sources", [])), before)
+    return _Told(
+        turn, question["content"], answer, _found(turn.trace or {}, answer.get("sources", [])), before, session.user_id
+    )
 
 
 def _found(trace: dict[str, Any], sources: Sequence[dict[str, Any]]) -> Found:

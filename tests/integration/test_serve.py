@@ -14,6 +14,7 @@ from tests.conftest import make_database
 from tests.integration.processes import Child, Place, free_port, place, spelled
 
 STRONG_KEY = "rgc_3kVmW8sTqL0xZr5nYb7uJd2hCf6gPa9e"
+SECRET = "dW5ndWVzc2FibGUtLTQ4LWJ5dGVzLW9mLXJhbmRvbQ"
 
 
 async def test_a_life_with_stops_and_a_kill(here: Place) -> None:
@@ -131,6 +132,11 @@ REFUSALS = {
     "no key": ({"app_env": "production"}, "API_KEY must be set when APP_ENV=production."),
     "a default": ({"app_env": "production", "api_key": "change-me"}, "API_KEY is a known default or shorter than"),
     "short": ({"app_env": "production", "api_key": STRONG_KEY[:20]}, "API_KEY is a known default or shorter than"),
+    "no secret": ({"app_env": "production", "api_key": STRONG_KEY}, "JWT_SECRET must be set when APP_ENV=production."),
+    "a default secret": (
+        {"app_env": "production", "api_key": STRONG_KEY, "jwt_secret": "change-me"},
+        "JWT_SECRET is a known default, the API_KEY, or shorter than 32 bytes",
+    ),
     "a typing error": ({"port": "eighty"}, "PORT: Input should be a valid integer"),
     "not postgres": ({"database_url": "mysql://localhost/x"}, "DATABASE_URL"),
     "not a url": ({"database_url": "nonsense"}, "DATABASE_URL"),
@@ -155,11 +161,13 @@ async def test_what_it_refuses_is_said_in_one_line(here: Place, name: str) -> No
 async def test_production_starts_with_a_strong_key_and_never_prints_it(postgres: URL) -> None:
     """On a database of one's own, in the spelling of a hosting provider."""
     url = spelled(await make_database(postgres, "test_production"), "postgres") + "&sslmode=disable"
-    async with place(app_env="production", api_key=STRONG_KEY, database_url=url) as here:
+    async with place(app_env="production", api_key=STRONG_KEY, jwt_secret=SECRET, database_url=url) as here:
         service = await here.serve()
         async with here.client() as http:
             assert (await http.get("/api/v1/sessions")).status_code == 200
         assert STRONG_KEY not in service.out + service.err
+        assert SECRET not in service.out + service.err
+        assert not (here.data / "jwt_secret").exists()
         assert not (here.data / "api_key").exists()
         assert not (here.data / "postgres").exists()
         assert await service.stop() == 0

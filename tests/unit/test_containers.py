@@ -22,8 +22,8 @@ PROGRAM = ("migrate", "api", "worker")
 ONE_SHOT = {"migrate"}
 REQUIRED = re.compile(r"\$\{[A-Z_]+:\?[^}]+\}")
 OPTIONAL = {"OPENAI_API_KEY"}
-SECRET_NAME = re.compile(r"PASSWORD|API_KEY|SECRET|TOKEN$")
-DECIDED_BY_COMPOSE = {"APP_ENV", "API_KEY", "DATABASE_URL"}
+SECRET_NAME = re.compile(r"PASSWORD$|API_KEY|SECRET|TOKEN$")
+DECIDED_BY_COMPOSE = {"APP_ENV", "API_KEY", "JWT_SECRET", "DATABASE_URL"}
 DECIDED_BY_THE_IMAGE = {"HOST", "PORT", "DATA_DIR", "WORKER_IN_PROCESS"}
 
 
@@ -114,7 +114,7 @@ def test_secrets_come_from_the_environment_and_are_required(name: str) -> None:
 
 def test_there_is_no_default_for_a_secret() -> None:
     without_defaults = re.findall(r"\$\{([A-Z_]+)(:?[-?])?", COMPOSE_TEXT)
-    assert {name for name, _ in without_defaults} == {"API_KEY", "POSTGRES_PASSWORD", "PGADMIN_PASSWORD"}
+    assert {name for name, _ in without_defaults} == {"API_KEY", "JWT_SECRET", "POSTGRES_PASSWORD", "PGADMIN_PASSWORD"}
     assert {operator for _, operator in without_defaults} == {":?"}
 
 

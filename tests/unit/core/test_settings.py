@@ -3,13 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from app.core.security import development_key, key_digest, new_key
+from app.core.security import development_key, development_secret, key_digest, new_key
 from app.core.settings import Settings, UnsafeSettings, env_example
-from app.core.strength import is_strong_key
+from app.core.strength import MINIMUM_SECRET_BYTES, is_strong_key
+
+
+SECRET = new_key()
 
 
 def settings(**values: object) -> Settings:
-    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
+    return Settings(_env_file=None, **{"jwt_secret": SECRET} | values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,19 @@ def test_no_start_without_a_strong_key_outside_development(key: str, environment
     assert len(key) < 10 or key not in refused.value.detail
 
 
+@pytest.mark.parametrize(
+    "secret", ["", "change-me", "secret", "x" * 40, SECRET[:31], "your-secret-goes-here-0123456789abcdef", "the key"]
+)
+@pytest.mark.parametrize("environment", ["production", "test"])
+def test_no_start_without_a_strong_secret_outside_development(secret: str, environment: str) -> None:
+    key = new_key()
+    secret = key if secret == "the key" else secret
+    with pytest.raises(UnsafeSettings) as refused:
+        settings(app_env=environment, api_key=key, jwt_secret=secret)
+    assert refused.value.code in {"jwt_secret_missing", "jwt_secret_weak"}
+    assert len(secret) < 10 or secret not in refused.value.detail
+
+
 def test_a_random_key_is_strong() -> None:
     assert is_strong_key(new_key())
     assert settings(app_env="production", api_key=new_key()).requests_per_minute == 60
@@ -48,7 +64,7 @@ def test_limit_is_off_in_development_unless_set() -> None:
 
 def test_secrets_are_not_shown() -> None:
     key = new_key()
-    assert key not in repr(settings(api_key=key, database_url=f"postgresql://u:{key}@h/d"))
+    assert key not in repr(settings(api_key=key, jwt_secret=key, database_url=f"postgresql://u:{key}@h/d"))
 
 
 def test_env_example_names_every_setting() -> None:
@@ -62,3 +78,10 @@ def test_development_key_is_made_once_and_for_the_owner_only(tmp_path: Path) -> 
     assert development_key(tmp_path / "data") == (key, False)
     assert stat.S_IMODE((tmp_path / "data" / "api_key").stat().st_mode) == 0o600
     assert len(key_digest(key.encode())) == 32
+
+
+def test_development_secret_is_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
+    secret = development_secret(tmp_path)
+    assert is_strong_key(secret, MINIMUM_SECRET_BYTES)
+    assert development_secret(tmp_path) == secret
+    assert stat.S_IMODE((tmp_path / "jwt_secret").stat().st_mode) == 0o600
