@@ -77,7 +77,7 @@ def _problem_schemas() -> dict[str, Any]:
 def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
-    if "security" not in operation:
+    if "security" not in operation and tag_of(operation) != "auth":
         return
     wanted = {"400", "401", "403", "429", "503"}
     if "{" in path or is_openai_path(path):
@@ -87,6 +87,8 @@ def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     if path.endswith("/content"):
         wanted.add("416")
     if path.endswith(("/chat", "/chat/stream", "/completions")) or (method == "post" and path.endswith("/webhooks")):
+        wanted.add("409")
+    if path.endswith("/register") or tag_of(operation) in {"users", "api keys"}:
         wanted.add("409")
     if method == "put":
         wanted.add("412")
@@ -98,6 +100,10 @@ def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
         content = {media_type: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
         responses[status] = {"description": PROBLEMS[status], "content": content}
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def tag_of(operation: dict[str, Any]) -> str:
+    return str(operation["tags"][0])
 
 
 def _add_replayed(responses: dict[str, Any]) -> None:

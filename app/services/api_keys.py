@@ -58,12 +58,12 @@ class ApiKeyService:
             return _created(row, key)
 
     async def repeated(self, caller: Caller, key_id: UUID, idempotency_key: str) -> ApiKeyCreated:
-        """As `create` answered. NotFound when it was revoked since."""
+        """As `create` answered. NotFound(gone) when it was revoked since."""
         async with self._uow(caller) as uow:
             row = await uow.api_keys.get(key_id)
         key = self._repeatable(key_id, idempotency_key)
         if row is None or row.key_hash != key_digest(key.encode()):
-            raise key_not_found()
+            raise NotFound("gone", "What this request made has been revoked.")
         return _created(row, key).model_copy(update={"last_used_at": None})
 
     def _repeatable(self, key_id: UUID, idempotency_key: str) -> str:

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from app.core.ids import new_id
+from app.schemas.users import UserCreate
 from tests.api import test_hostile_tools as tools
 from tests.api.test_hostile_tools import CANARY, check_problem
 from tests.conftest import MakeTenant, Tenant, make_tenant
@@ -21,10 +22,14 @@ async def theirs(edge: Tenant) -> dict[str, str]:
     document = await edge.add_text(TEXT, title=CANARY, external_id="secret", collection="sheds")
     session = await edge.session(user_id="ravi", title=CANARY)
     answer = await edge.http.post(f"{API}/sessions/{session}/chat", json={"message": "Where does the wombat sleep?"})
+    key = await edge.http.post(f"{API}/api-keys", json={"name": CANARY, "scopes": ["chat"]})
+    user = await edge.runtime.accounts.users.create(
+        edge.caller, UserCreate(email=f"{uuid4()}@shop.example", password=CANARY)
+    )
     webhook = await edge.http.post(f"{API}/webhooks", json={"url": f"https://nobody.invalid/{CANARY}"})
     return {
         "document": document["id"], "session": session, "turn": answer.json()["turn_id"],
-        "webhook": webhook.json()["id"], "message": answer.json()["id"],
+        "key": key.json()["id"], "user": str(user.id), "webhook": webhook.json()["id"], "message": answer.json()["id"],
     }  # fmt: skip
 
 
@@ -52,6 +57,9 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "turn", "/turns/%s/cancel", None),
     ("POST", "turn", "/turns/%s/retry", None),
     ("PUT", "message", "/messages/%s/feedback", {"rating": "up"}),
+    ("GET", "user", "/users/%s", None),
+    ("PATCH", "user", "/users/%s", {"disabled": True}),
+    ("DELETE", "key", "/api-keys/%s", None),
     ("GET", "webhook", "/webhooks/%s", None),
     ("DELETE", "webhook", "/webhooks/%s", None),
 ]
@@ -96,7 +104,7 @@ async def test_lists_and_filters_show_nothing_of_it(new_tenant: MakeTenant, thei
     mine = await new_tenant()
     for path in ("sessions", "sessions?user_id=ravi", f"sessions?q={CANARY}", "documents", f"documents?q={CANARY}",
                  "documents?collection=sheds", "documents?status=ready", "sessions?tenant_id=1",
-                 "webhooks"):  # fmt: skip
+                 "webhooks", "users"):  # fmt: skip
         page = (await mine.http.get(f"{API}/{path}")).json()
         assert (page["items"], page["total"]) == ([], 0)
 

@@ -98,6 +98,11 @@ async def webhook(_tenant: Tenant) -> Post:
     return as_json(WEBHOOKS, HOOK, {"url": "https://1.1.1.1/other"})
 
 
+async def api_key(_tenant: Tenant) -> Post:
+    body = {"name": "bot", "scopes": ["chat"], "expires_at": "2990-01-01T00:00:00Z"}
+    return as_json("/api/v1/api-keys", body, body | {"scopes": ["chat", "ingest"]})
+
+
 CREATING: dict[str, list[Callable[[Tenant], Awaitable[Post]]]] = {
     "sessions_create": [session_],
     "messages_create": [message],
@@ -107,11 +112,14 @@ CREATING: dict[str, list[Callable[[Tenant], Awaitable[Post]]]] = {
     "chat_ask": [chat],
     "chat_stream": [stream],
     "webhooks_create": [webhook],
+    "api_keys_create": [api_key],
 }
 NOT_CREATING = {
+    "auth_register", "auth_login", "auth_refresh", "auth_logout",
     "search_run", "turns_replay", "turns_cancel", "turns_retry", "openai_chat_completions", "openai_embeddings",
 }  # fmt: skip
-"""Some store nothing; a turn is cancelled once and asked again once, whatever is sent; OpenAI's clients send no key."""
+"""An account is made once for each e-mail, and before there is one nobody has keys of their own; logging in is meant
+anew each time. Some store nothing; a turn is cancelled once and asked again once, whatever is sent; OpenAI's clients send no key."""
 MAKERS = [pytest.param(make, id=f"{name}-{make.__name__}") for name, makers in CREATING.items() for make in makers]
 
 EFFECTS = """
@@ -120,6 +128,7 @@ UNION ALL SELECT 'messages', count(*) FROM messages WHERE tenant_id = :t AND sen
 UNION ALL SELECT 'turns', count(*) FROM turns WHERE tenant_id = :t
 UNION ALL SELECT 'documents', count(*) FROM documents WHERE tenant_id = :t
 UNION ALL SELECT 'webhooks', count(*) FROM webhooks WHERE tenant_id = :t
+UNION ALL SELECT 'api_keys', count(*) FROM api_keys WHERE tenant_id = :t
 UNION ALL SELECT 'jobs', count(*) FROM jobs WHERE tenant_id = :t AND kind = 'document.ingest'
 """
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.core.errors import NotFound
+from app.core.errors import Forbidden
 from app.core.ids import new_id
 from app.repositories.jobs import BACKGROUND
 from app.schemas.documents import DocumentFields
@@ -193,7 +193,7 @@ async def test_a_user_reindexes_their_own_and_nothing_that_is_shared(tenant: Ten
     await tenant.ended(str(own.id))
     for status in ("ready", "embedding"):
         await set_status(tenant, shared["id"], status)
-        with pytest.raises(NotFound):
+        with pytest.raises(Forbidden):
             await tenant.runtime.reindexing.run(ravi, UUID(shared["id"]))
     await set_status(tenant, shared["id"], "ready")
     assert await tenant.runtime.reindexing.run_many(ravi, ReindexRequest()) == 1
