@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from app.api.bodies import in_time
 from app.core.caller import Caller
 from app.core.errors import Invalid, Unauthorized, Unsupported
+from app.core.tokens import is_token
 from app.services.auth import AuthService
 
 MAXIMUM_DEPTH = 64
@@ -25,24 +26,24 @@ MAXIMUM_PARTS = 100_000
 """Brackets and commas: bounds what a body of many small values costs to read."""
 STRING_OR_MARK = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 """The closing quote is optional: looked for again from each quote of an open string, it would cost squared time."""
-MOST_CREDENTIALS = 4
+MOST_TOKENS = 4
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 async def authenticate(auth: AuthService, headers: Headers) -> Caller:
     """From `X-API-Key` or `Authorization: Bearer`; several are fine when they are the same principal."""
-    keys = {value.encode("latin-1") for value in headers.getlist("x-api-key")}
-    bearers = set()
+    keys = [value.encode("latin-1") for value in headers.getlist("x-api-key")]
+    bearers = []
     for value in headers.getlist("authorization"):
         scheme, _, token = value.partition(" ")
         if scheme.lower() == "bearer" and token.strip():
-            bearers.add(token.strip().encode("latin-1"))
-    if not keys | bearers:
+            bearers.append(token.strip().encode("latin-1"))
+    given = [*dict.fromkeys([*keys, *bearers])]
+    if not given:
         raise Unauthorized
-    if len(keys | bearers) > MOST_CREDENTIALS:
-        raise _ambiguous()
-    callers = [await auth.authenticate_key(key) for key in keys]
-    callers += [await auth.authenticate(bearer) for bearer in bearers - keys]
+    if len(given) > 1 and (keys or len(given) > MOST_TOKENS or not all(map(is_token, given))):
+        raise _ambiguous()  # no two keys are the same principal, and no key is a user
+    callers = [await (auth.authenticate_key(one) if one in keys else auth.authenticate(one)) for one in given]
     if len({caller.principal for caller in callers}) > 1:
         raise _ambiguous()
     return callers[0]

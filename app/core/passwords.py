@@ -5,12 +5,12 @@ is asked to come again. Nothing is cut off: what is too long is refused before i
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
-import threading
 import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TypeVar
@@ -40,15 +40,26 @@ class Passwords:
         )  # fmt: skip
         threads = threads or max(1, (os.cpu_count() or 2) // 2)  # the other cores are for everybody else
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
-        self._places = threading.BoundedSemaphore(threads + waiting)
+        self._free = threads + waiting
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Taken before anything is done for a login, and kept to its end. RateLimited(too_many_logins) when there is
+        none."""
+        if not self._free:
+            raise RateLimited("too_many_logins", "Too many people log in at the moment; try again.", retry_after=1)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
 
     async def hash(self, password: str) -> str:
-        """RateLimited(too_many_logins) when too many wait."""
         return await self._run(lambda: str(self._context.hash(_spelled(password))))
 
     async def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
         """(whether it is right, a hash to be stored instead of one that has become weak). Takes as long for None, which
-        no password fits. RateLimited(too_many_logins)"""
+        no password fits."""
         return await self._run(lambda: self._verify(_spelled(password), stored))
 
     def _verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
@@ -64,11 +75,7 @@ class Passwords:
         return str(self._context.hash(secrets.token_urlsafe()))
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if not self._places.acquire(blocking=False):
-            raise RateLimited("too_many_logins", "Too many people log in at the moment; try again.", retry_after=1)
-        future = self._pool.submit(work)
-        future.add_done_callback(lambda _: self._places.release())  # also when nobody waits for it any more
-        return await asyncio.wrap_future(future)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -194,7 +194,7 @@ class ChatService:
     ) -> None:
         rewritten = await self._answering.rewritten(question, draft, history, live.cancelled)
         filters = SearchFilters(document_ids=question.document_ids or None)
-        # What a key's holder asks for somebody is answered from what that somebody may read, unless documents are named.
+        # A key asks for somebody: from what that person may read, unless documents are named.
         found = await self._retrieval.retrieve(
             caller if question.document_ids else caller.for_user(live.owner),
             rewritten or question.content,

@@ -54,8 +54,13 @@ class LoginService:
         return await self._users.create(tenant_caller(DEFAULT_TENANT), request)
 
     async def login(self, email: str, password: str) -> TokenPair:
-        """Unauthorized(wrong_login) after the same work whether or not there is an account."""
+        """Unauthorized(wrong_login) after the same work whether or not there is an account; Invalid(too_long) and
+        RateLimited(too_many_logins) before any."""
         self._rules.refuse_long(password)
+        with self._passwords.place():
+            return await self._login(email, password)
+
+    async def _login(self, email: str, password: str) -> TokenPair:
         async with self._uow(SYSTEM) as uow:
             user = await uow.users.find_by_email(normalised_email(email))
         right, fresh = await self._passwords.verify(password, user.password_hash if user else None)

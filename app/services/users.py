@@ -47,13 +47,14 @@ class UserService:
         self._rules = rules
 
     async def create(self, caller: Caller, request: UserCreate, *, role: Role = "user") -> UserOut:
-        """In the caller's tenant. Invalid(too_short | too_long), Conflict(email_taken); both take as long as a new
-        account, whoever has one."""
+        """In the caller's tenant. Invalid(too_short | too_long), RateLimited(too_many_logins); Conflict(email_taken)
+        after as much work as for a new account."""
         self._rules.require(request.password)
-        hashed = await self._passwords.hash(request.password)
-        values = request.model_dump(exclude={"password"}) | {"id": new_id(), "password_hash": hashed, "role": role}
-        async with self._uow(caller) as uow:
-            user = await uow.users.insert(values)
+        with self._passwords.place():
+            hashed = await self._passwords.hash(request.password)
+            values = request.model_dump(exclude={"password"}) | {"id": new_id(), "password_hash": hashed, "role": role}
+            async with self._uow(caller) as uow:
+                user = await uow.users.insert(values)
         if user is None:
             raise Conflict("email_taken", "There is an account with this e-mail address.", pointer="/email")
         return user_out(user)

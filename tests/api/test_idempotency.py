@@ -119,7 +119,8 @@ NOT_CREATING = {
     "search_run", "turns_replay", "turns_cancel", "turns_retry", "openai_chat_completions", "openai_embeddings",
 }  # fmt: skip
 """An account is made once for each e-mail, and before there is one nobody has keys of their own; logging in is meant
-anew each time. Some store nothing; a turn is cancelled once and asked again once, whatever is sent; OpenAI's clients send no key."""
+anew each time. Some store nothing; a turn is cancelled once and asked again once, whatever is sent; OpenAI's clients
+send no key."""
 MAKERS = [pytest.param(make, id=f"{name}-{make.__name__}") for name, makers in CREATING.items() for make in makers]
 
 EFFECTS = """
