@@ -12,7 +12,7 @@ from app.cli.database import command_database
 from app.core.caller import SYSTEM
 from app.core.settings import Settings
 from app.db.uow import uow_factory
-from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, KeyScope
+from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated
 from app.schemas.users import UserCreate, UserOut
 from app.services.accounts import make_accounts
 
@@ -42,11 +42,11 @@ async def _create_user(settings: Settings, request: UserCreate, *, admin: bool) 
         return await accounts.users.create(SYSTEM, request, role="admin" if admin else "user")
 
 
-def create_key(name: str, scopes: list[KeyScope], days: int | None, *, as_json: bool) -> None:
+def create_key(name: str, scopes: list[str], days: int | None, *, as_json: bool) -> None:
     settings = load_settings()
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     try:
-        request = ApiKeyCreate(name=name, scopes=scopes, expires_at=expires_at)
+        request = ApiKeyCreate.model_validate({"name": name, "scopes": scopes, "expires_at": expires_at})
     except ValidationError as exc:
         stop("not valid: " + ", ".join(str(error["loc"][0]) for error in exc.errors()))
     made = run(lambda: _create_key(settings, request))

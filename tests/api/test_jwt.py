@@ -94,7 +94,7 @@ async def test_other_algorithms(person: Person, algorithm: Any) -> None:
 async def test_encrypted_tokens_and_large_ones_are_refused_unread(person: Person) -> None:
     encrypted = jwe.encrypt(b"a" * 100, JWT_SECRET[:32].encode(), algorithm="dir", encryption="A128CBC-HS256").decode()
     bomb = f"{part({'alg': 'dir', 'enc': 'A256GCM', 'zip': 'DEF'})}..{part(b'1' * 12)}.{'A' * 40_000}.{part(b'2' * 16)}"
-    nested = f"{part(b'{"alg":' + b'[' * 30_000)}.{part({})}.{part(b'0' * 32)}"
+    nested = ".".join((part(b'{"alg":' + b"[" * 30_000), part({}), part(b"0" * 32)))
     long = made(HEADER, claims_of(person) | {"sub": "x" * 30_000})
     for token in (encrypted, bomb, nested, long, "ey." * 10_000):
         began = time.process_time()
