@@ -7,7 +7,7 @@ from app.core.security import development_key, development_secret, key_digest, n
 from app.core.settings import Settings, UnsafeSettings, env_example
 from app.core.strength import MINIMUM_SECRET_BYTES, is_strong_key
 
-SECRET = new_key()
+SECRET = "rgc_tXpwLgatd6SyLhr1_1kjA_2HlxVbN8s0Qe3Zu"
 
 
 def settings(**values: object) -> Settings:
