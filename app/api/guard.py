@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
 from app.api.bodies import in_time
+from app.api.rate_limit import quotas_of
 from app.core.caller import Caller
 from app.core.errors import Invalid, Unauthorized, Unsupported
 from app.services.auth import AuthService
@@ -55,20 +56,19 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
+        quotas = quotas_of(self.endpoint)
 
         async def guarded(request: Request) -> Response:
             state = request.app.state
             caller = await authenticate(state.runtime.auth, request.headers)
             request.state.caller = caller
-            limits = state.rate_limit.hit(caller)
+            await state.rate_limits.hit(request.scope, caller, quotas)
             check_query(request.scope["query_string"])
             if request.headers.get("content-encoding", "identity").lower() != "identity":
                 raise Unsupported("unsupported_encoding", "Compressed requests are not supported.")
             if takes_json:
                 require_json(request.headers)
-            response = await handle(StrictRequest(request.scope, in_time(request.receive)))
-            response.headers.update(limits)
-            return response
+            return await handle(StrictRequest(request.scope, in_time(request.receive)))
 
         return guarded
 
