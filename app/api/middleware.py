@@ -15,6 +15,7 @@ from app.api.errors import HTTP_ERROR, HTTP_PROBLEMS, problem, problem_response
 from app.api.rate_limit import rate_limit_headers
 from app.api.request_head import head_refusal
 from app.core.errors import RateLimited
+from app.core.log_fields import METHODS, OTHER
 from app.core.logging import get_logger
 
 REQUEST_ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
@@ -74,6 +75,7 @@ class RequestContext:
         finally:
             milliseconds = round(1000 * (time.perf_counter() - began), 1)
             method = scope.get("method", "WEBSOCKET")
+            method = method if method in METHODS else OTHER
             log.info("request", method=method, route=_route(scope), status=answer.status, ms=milliseconds)
 
 

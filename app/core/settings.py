@@ -11,7 +11,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsConfigDict
 
-from app.core.limit_settings import LimitSettings, UnsafeSettings
+from app.core.limit_settings import LimitSettings
+from app.core.limit_settings import UnsafeSettings as UnsafeSettings
 
 MINIMUM_KEY_LENGTH = 24
 KNOWN_DEFAULT_KEYS = frozenset(

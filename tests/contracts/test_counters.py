@@ -68,7 +68,7 @@ class TestMemory:
     def test_names_that_are_no_longer_used_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What slowapi's own storage keeps for ever."""
         now = 1000.0
-        monkeypatch.setattr(memory.time, "time", lambda: now)
+        monkeypatch.setattr("app.providers.counters.memory.time.time", lambda: now)
         storage = ForgetfulStorage()
         for number in range(1000):
             storage.acquire_entry(f"name {number}", 5, 60)
