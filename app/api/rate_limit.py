@@ -23,6 +23,7 @@ from starlette.types import Scope
 from app.api.addresses import address_of
 from app.core.caller import Caller
 from app.core.errors import RateLimited, Unavailable
+from app.core.logging import get_logger
 from app.core.quotas import Quota
 from app.core.settings import Settings
 from app.providers.counters import open_counters
@@ -35,6 +36,7 @@ DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 UNCOUNTED = frozenset({"/health", "/livez", "/readyz"})
 """Load balancers ask often, and a flood must not make a healthy service look dead."""
 MARK = "__counts_as__"
+log = get_logger(__name__)
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -66,11 +68,18 @@ def announced_mebibytes(headers: Headers, most_bytes: int) -> int:
     return math.ceil((int(length) if DIGITS.fullmatch(length) else most_bytes) / MEBIBYTE)
 
 
+def _came_through_a_stranger(scope: Scope) -> bool:
+    """Somebody forwarded it who is not in TRUSTED_PROXIES: the port is still the connection's own."""
+    peer = scope.get("client")
+    return bool(peer and peer[1]) and any(name == b"x-forwarded-for" for name, _ in scope["headers"])
+
+
 class RateLimits:
     def __init__(self, settings: Settings, counters: Counters, secret: str) -> None:
         self.quotas = {quota.name: quota for quota in settings.quotas}
         self._counters = counters
         self._spare = MemoryCounters()
+        self._hinted = False
         self._secret = hashlib.sha256(secret.encode()).digest()
 
     async def hit(self, scope: Scope, caller: Caller, names: tuple[str, ...] = ()) -> None:
@@ -83,8 +92,15 @@ class RateLimits:
 
     async def hit_address(self, scope: Scope) -> None:
         """Every request, before anybody knows whose it is."""
-        if scope["path"] not in UNCOUNTED:
+        if scope["path"] in UNCOUNTED:
+            return
+        try:
             await self._take(self.quotas["address"], address_of(scope))
+        except RateLimited:
+            if not self._hinted and _came_through_a_stranger(scope):
+                self._hinted = True
+                log.warning("rate_limit.proxy_not_trusted")  # else all of its clients are one address, for ever
+            raise
 
     async def hit_principal(self, name: str, caller: Caller, amount: int = 1) -> None:
         """What is no request of its own: a question or a frame on a socket, bytes of a file."""

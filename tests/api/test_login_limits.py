@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from structlog.testing import capture_logs
 
 from app.api.addresses import address_of
 from app.api.deps import RateLimitsDep
@@ -90,14 +91,17 @@ async def test_a_shared_store_learns_no_addresses_and_no_names() -> None:
     async with running_redis() as redis, limits(redis.uri) as limiter:
         await limiter.hit_login("198.51.100.77", "ravi@shop.example")
         async with Redis.from_url(redis.uri) as client:
-            keys = repr(await client.keys())
+            found = await client.keys()
+            lives = [await client.ttl(key) for key in found]
+    keys = repr(found)
     assert keys.count("ragchat:limits") == 2
+    assert all(0 < seconds <= 60 for seconds in lives)
     assert "198.51" not in keys
     assert "ravi" not in keys
 
 
 @contextlib.asynccontextmanager
-async def served(uri: str) -> AsyncIterator[httpx.AsyncClient]:
+async def served(uri: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A route that logs people in, beside nothing else."""
     app = FastAPI()
 
@@ -109,7 +113,7 @@ async def served(uri: str) -> AsyncIterator[httpx.AsyncClient]:
     add_error_handlers(app)
     app.add_middleware(AddressLimit)
     app.add_middleware(RequestContext)
-    async with limits(uri) as app.state.rate_limits:
+    async with limits(uri, **settings) as app.state.rate_limits:
         transport = httpx.ASGITransport(app, client=("198.51.100.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
             yield http
@@ -129,3 +133,14 @@ async def test_what_a_client_is_told_while_nobody_counts() -> None:
         answer = await http.post("/login", params={"account": "ravi"})
     check_problem(answer, 503, "limits_unavailable")
     assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_an_operator_who_forgot_the_proxy_is_told_once() -> None:
+    forwarded = {"X-Forwarded-For": "203.0.113.1"}
+    with capture_logs() as events:
+        async with served("", rate_limit_address_per_minute=2) as http:
+            answers = [(await http.get("/", headers=forwarded)).status_code for _ in range(5)]
+        async with served("", rate_limit_address_per_minute=2) as http:
+            answers += [(await http.get("/")).status_code for _ in range(5)]
+    assert answers == [404, 404, 429, 429, 429] * 2
+    assert [event["event"] for event in events if event["log_level"] == "warning"] == ["rate_limit.proxy_not_trusted"]

@@ -17,6 +17,7 @@ from sqlalchemy import URL
 from starlette.routing import Route
 
 from app.api.guard import GuardedRoute
+from app.cli.server import Server
 from app.core.security import new_key
 from app.main import create_app
 from tests.api.test_hostile_sockets import opened, upgrade
@@ -251,12 +252,13 @@ class TestUploads:
         assert [answer.status_code for answer in answers] == [202, 429]
 
 
-async def test_nothing_is_counted_in_development(database_url: str, tmp_path: Path) -> None:
-    settings = make_settings(database_url=database_url, data_dir=tmp_path, worker_in_process=False)
-    async with serving(settings) as (address, runtime):
-        service = Service(address, runtime)
-        _, key = await service.tenant()
-        async with service.client(key) as http:
-            answers = [await http.get("/api/v1/chat/schema") for _ in range(100)]
+async def test_nothing_is_counted_in_development(tenant: Tenant) -> None:
+    answers = [await tenant.http.get("/api/v1/chat/schema") for _ in range(100)]
     assert {answer.status_code for answer in answers} == {200}
     assert "ratelimit" not in answers[0].headers
+
+
+def test_the_server_leaves_addresses_to_us(tmp_path: Path) -> None:
+    """uvicorn would believe whoever is local."""
+    server = Server(make_settings(data_dir=tmp_path), migrate=False)
+    assert not server.config.proxy_headers

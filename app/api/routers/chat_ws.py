@@ -167,7 +167,7 @@ class Handler:
             limits={
                 "max_message_chars": settings.max_message_chars,
                 "max_frame_bytes": MAX_FRAME_BYTES,
-                "max_frames_per_minute": FRAMES_A_MINUTE,
+                "max_frames_per_minute": min(FRAMES_A_MINUTE, self._limits.quotas["frames"].amount or FRAMES_A_MINUTE),
                 "idle_seconds": settings.ws_idle_seconds,
             },
             capabilities=CAPABILITIES,

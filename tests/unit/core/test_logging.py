@@ -11,6 +11,7 @@ import pytest
 import structlog
 import uvicorn
 
+from app.core.log_fields import FIELDS, allow_listed
 from app.core.logging import SAID, configure_logging, get_logger
 
 
@@ -163,3 +164,11 @@ warnings.warn("canary")
     assert [event["event"] for event in events] == ["finaliser.fault", "thread.fault", "library"]
     assert events[0]["error"][0].startswith("builtins.ValueError in <string>:")
     assert "canary" not in done.stdout + done.stderr
+
+
+def test_the_example_of_the_page_holds_what_is_logged() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "logging.md").read_text()
+    example = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    shown = {name: value for name, value in example.items() if name not in ("request_id", "timestamp")}
+    assert allow_listed(None, "", dict(shown)) == shown
+    assert set(example) - {"event", "level", "logger", "timestamp"} <= set(FIELDS)
