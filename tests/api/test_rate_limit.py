@@ -17,6 +17,7 @@ from sqlalchemy import URL
 from starlette.routing import Route
 
 from app.api.guard import GuardedRoute
+from app.api.rate_limit import quotas_of
 from app.cli.server import Server
 from app.core.security import new_key
 from app.main import create_app
@@ -178,14 +179,32 @@ async def test_questions_count_together_on_every_way(limited: Service) -> None:
         headers = {"X-API-Key": tenant.key, "X-Forwarded-For": somewhere()}
         async with websockets.connect(f"ws://{limited.address}/chat/{session}", additional_headers=headers) as socket:
             answers = [await _ask(socket, number) for number in range(3)]
+            await socket.send(json.dumps({"type": "retry", "turn_id": session}))
+            again = json.loads(await socket.recv())
         completion = {"model": "ragchat", "messages": [{"role": "user", "content": "hello"}]}
         refused = await tenant.http.post("/v1/chat/completions", json=completion)
     assert [answer.get("code", answer.get("status")) for answer in answers] == ["completed"] + ["rate_limited"] * 2
     assert 1000 <= answers[2]["retry_after_ms"] <= 60_000
     assert answers[2]["reply_to"] == "c-2"
+    assert again["code"] == "rate_limited"
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "rate_limited"
     assert refused.headers["ratelimit-policy"] == '"chat";q=3;w=60'
+
+
+def test_which_routes_have_a_quota_of_their_own() -> None:
+    marked = {
+        (context.path, quotas_of(context.endpoint))
+        for context in iter_route_contexts(create_app(make_settings()).routes)
+        if quotas_of(context.endpoint)
+    }
+    assert marked == {
+        ("/api/v1/sessions/{session_id}/chat", ("chat",)),
+        ("/api/v1/sessions/{session_id}/chat/stream", ("chat",)),
+        ("/api/v1/turns/{turn_id}/retry", ("chat",)),
+        ("/v1/chat/completions", ("chat",)),
+        ("/api/v1/documents", ("uploads",)),
+    }
 
 
 async def _ask(socket: websockets.ClientConnection, number: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import httpx
@@ -58,9 +59,10 @@ async def test_nothing_that_was_sent_is_printed(here: Place, stand_in: StandIn) 
         await questions(http, stand_in, session, plant)
         await frames(here, session, plant)
         await webhooks(http, plant)
-        await a_fault(here, http, session, plant)
+        database = await a_fault(here, http, session, plant)
     assert await service.stop() == 0
-    printed = service.out + service.err
+    assert "violates check constraint" in database
+    printed = service.out + service.err + database
     assert [word for word in [*plant.words, KEY, "zqxproviderkeycanary"] if word.lower() in printed.lower()] == []
     check_lines(service)
 
@@ -173,18 +175,20 @@ async def webhooks(http: httpx.AsyncClient, plant: Planted) -> None:
     await http.post("/api/v1/webhooks", json={"url": f"ftp://{plant('badhook')}"})
 
 
-async def a_fault(here: Place, http: httpx.AsyncClient, session: str, plant: Planted) -> None:
-    """Of ours: a rule that nobody knew of. The driver's message holds the whole row."""
+async def a_fault(here: Place, http: httpx.AsyncClient, session: str, plant: Planted) -> str:
+    """Of ours: a rule that nobody knew of. The driver's message holds the whole row. Gives the database's log."""
     url = here.environment()["DATABASE_URL"]
     messages = (await http.get(f"/api/v1/sessions/{session}/messages", params={"order": "desc"})).json()["items"]
     answer = next(message["id"] for message in messages if message["sender"] == "assistant")
     connection = await asyncpg.connect(spelled(url, "postgresql"))
     try:
+        folder = Path(await connection.fetchval("SHOW data_directory"))
         await connection.execute("ALTER TABLE feedback ADD CHECK (comment IS NULL) NOT VALID")
     finally:
         await connection.close()
     rated = await http.put(f"/api/v1/messages/{answer}/feedback", json={"rating": "up", "comment": plant("comment")})
     assert rated.status_code == 500
+    return (folder / "log").read_text()
 
 
 def check_lines(service: Child) -> None:
