@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from app.api.connections import Connections
+from app.api.cors import Cors
 from app.api.docs_page import mount_docs
 from app.api.errors import add_error_handlers
-from app.api.middleware import RequestContext
+from app.api.middleware import AddressLimit, RequestContext
 from app.api.openapi import DESCRIPTION, TAGS, describe
-from app.api.rate_limit import RateLimit
+from app.api.rate_limit import open_rate_limits
 from app.api.routers import ROUTERS
 from app.core.background import in_background
 from app.core.settings import Settings
@@ -30,6 +31,7 @@ def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Fas
         async with contextlib.AsyncExitStack() as stack:
             runtime = await stack.enter_async_context(open_runtime(settings, migrate_first=migrate))
             app.state.runtime = runtime
+            app.state.rate_limits = await stack.enter_async_context(open_rate_limits(settings))
             await stack.enter_async_context(in_background(runtime.turn_housekeeping.run()))
             if settings.worker_in_process:
                 await stack.enter_async_context(running_worker(runtime, concurrency=settings.worker_concurrency))
@@ -46,7 +48,6 @@ def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Fas
         redirect_slashes=False,
         max_body_size=settings.max_upload_bytes + FORM_ROOM_BYTES,
     )
-    app.state.rate_limit = RateLimit(settings.requests_per_minute)
     app.state.connections = Connections(settings)
     for router in ROUTERS:
         app.include_router(router)
@@ -55,5 +56,7 @@ def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Fas
     mount_docs(app)
     describe(app)
     add_error_handlers(app)
-    app.add_middleware(RequestContext)
+    app.add_middleware(AddressLimit)
+    app.add_middleware(Cors, origins=settings.origins)
+    app.add_middleware(RequestContext, proxies=settings.proxies, hsts_seconds=settings.hsts_seconds)
     return app

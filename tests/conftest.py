@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,8 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, Runtime]]:
     """The service on a free port, in this event loop."""
     app = create_app(settings)
     config = uvicorn.Config(
-        app, port=0, log_config=None, access_log=False, ws_max_size=MAX_FRAME_BYTES, ws_per_message_deflate=False,
-        timeout_graceful_shutdown=2, http=BoundedHttp, ws=BoundedWebSocket,
+        app, port=0, log_config=None, access_log=False, proxy_headers=False, ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False, timeout_graceful_shutdown=2, http=BoundedHttp, ws=BoundedWebSocket,
     )  # fmt: skip
     server = _Server(config)
     task = asyncio.create_task(server.serve())
@@ -131,9 +131,11 @@ class Service:
         await make_tenant(self.runtime, caller.tenant_id, key)
         return caller, key
 
-    def client(self, key: str | None = None, **options: Any) -> httpx.AsyncClient:
-        headers = {"X-API-Key": key} if key else {}
-        return httpx.AsyncClient(base_url=f"http://{self.address}", headers=headers, timeout=30, **options)
+    def client(
+        self, key: str | None = None, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> httpx.AsyncClient:
+        given = {**({"X-API-Key": key} if key else {}), **(headers or {})}
+        return httpx.AsyncClient(base_url=f"http://{self.address}", headers=given, timeout=30, **options)
 
 
 async def make_tenant(

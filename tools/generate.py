@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from app.core.settings import Settings, env_example
+from app.core.settings import Settings, env_example, fields
 from app.main import create_app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,7 @@ def openapi() -> str:
 
 def settings_table() -> str:
     rows = ["| variable | default | what |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
+    for name, field in fields().items():
         default = field.default
         shown = "" if default is None or isinstance(default, SecretStr) else str(default)
         shown = shown.lower() if isinstance(default, bool) else shown

@@ -9,6 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from app.api.rate_limit import RateLimits
 from app.core.caller import ADMIN, Caller
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.repositories.paging import Paging
@@ -31,6 +32,11 @@ BEARER = HTTPBearer(
 def get_runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
+
+
+def get_rate_limits(request: Request) -> RateLimits:
+    limits: RateLimits = request.app.state.rate_limits
+    return limits
 
 
 def get_caller(
@@ -109,6 +115,7 @@ def parse_id(value: str, not_found: NotFound) -> UUID:
 
 
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+RateLimitsDep = Annotated[RateLimits, Depends(get_rate_limits)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ChatCaller = Annotated[Caller, Depends(Scope("chat"))]
 IngestCaller = Annotated[Caller, Depends(Scope("ingest"))]

@@ -3,6 +3,7 @@
 Nothing that a client sent, no exception text, no path and no library's name goes into an answer.
 """
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import quote
@@ -15,9 +16,11 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Match
 
 from app.api.openai_errors import is_openai_path, openai_response
+from app.api.rate_limit import rate_limit_headers
 from app.api.validation import field_errors
-from app.core.errors import Invalid, Kind, RagchatError
+from app.core.errors import Invalid, Kind, RagchatError, RateLimited
 from app.core.logging import get_logger
+from app.providers.ports import Left
 from app.schemas.common import Problem, ProblemError
 
 MEDIA_TYPE = "application/problem+json"
@@ -102,7 +105,9 @@ def problem(request: HTTPConnection, exc: RagchatError, errors: list[ProblemErro
     if exc.kind is Kind.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="ragchat", ApiKey realm="ragchat"'
     if exc.retry_after is not None or exc.kind in {Kind.UNAVAILABLE, Kind.RATE_LIMITED}:
-        headers["Retry-After"] = str(max(1, round(exc.retry_after or 1)))
+        headers["Retry-After"] = str(max(1, math.ceil(exc.retry_after or 1)))
+    if isinstance(exc, RateLimited) and exc.quota is not None:
+        headers |= rate_limit_headers([(exc.quota, Left(0, exc.retry_after or 1))])
     return problem_response(request, STATUS[exc.kind], exc.code, exc.detail, errors=errors, headers=headers)
 
 

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
 from app.api.bodies import in_time
+from app.api.rate_limit import quotas_of
 from app.core.caller import Caller
 from app.core.errors import Invalid, Unauthorized, Unsupported
 from app.core.tokens import is_token
@@ -66,15 +67,14 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
+        quotas = quotas_of(self.endpoint)
 
         async def guarded(request: Request) -> Response:
             state = request.app.state
             caller = await authenticate(state.runtime.auth, request.headers)
             request.state.caller = caller
-            limits = state.rate_limit.hit(caller)
-            response = await handle(_checked(request, takes_json=takes_json))
-            response.headers.update(limits)
-            return response
+            await state.rate_limits.hit(request.scope, caller, quotas)
+            return await handle(_checked(request, takes_json=takes_json))
 
         return guarded
 

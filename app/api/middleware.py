@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from uuid import uuid4
 
 import structlog
@@ -9,25 +10,35 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import HTTP_ERROR, HTTP_PROBLEMS, problem_response
+from app.api.addresses import Network, look_behind_proxies
+from app.api.errors import HTTP_ERROR, HTTP_PROBLEMS, problem, problem_response
+from app.api.rate_limit import rate_limit_headers
 from app.api.request_head import head_refusal
+from app.core.errors import RateLimited
+from app.core.log_fields import METHODS, OTHER
 from app.core.logging import get_logger
 
 REQUEST_ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
 SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
 }
+"""Of every answer that does not say something else: the explorer's page has a policy of its own, files may be kept."""
 log = get_logger("access")
 
 
 class RequestContext:
     """Outermost. The path that is logged is the route's template: ids are fields, names never are."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, proxies: Sequence[Network] = (), hsts_seconds: int = 0) -> None:
         self._app = app
+        self._proxies = proxies
+        self._hsts_seconds = hsts_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -36,9 +47,17 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.match(given) else uuid4().hex
         scope["request_id"] = request_id
+        scope["rate_limits"] = []
+        look_behind_proxies(scope, self._proxies)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        await self._answer(scope, receive, _Answer(scope, receive, send, request_id))
+        await self._answer(scope, receive, _Answer(scope, receive, send, self._headers(scope)))
+
+    def _headers(self, scope: Scope) -> dict[str, str]:
+        headers = SECURITY_HEADERS | {"X-Request-ID": scope["request_id"]}
+        if self._hsts_seconds and scope["scheme"] in {"https", "wss"}:
+            headers["Strict-Transport-Security"] = f"max-age={self._hsts_seconds}"
+        return headers
 
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         began = time.perf_counter()
@@ -56,18 +75,19 @@ class RequestContext:
         finally:
             milliseconds = round(1000 * (time.perf_counter() - began), 1)
             method = scope.get("method", "WEBSOCKET")
+            method = method if method in METHODS else OTHER
             log.info("request", method=method, route=_route(scope), status=answer.status, ms=milliseconds)
 
 
 class _Answer:
     """Adds the headers that every answer has, and puts a problem in the place of the framework's plain-text errors."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
         self.status = 0
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._request_id = request_id
+        self._headers = headers
         self._replaced = False
 
     async def send(self, message: Message) -> None:
@@ -89,10 +109,25 @@ class _Answer:
         elif message["type"] in {"http.response.start", "websocket.http.response.start"}:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self._request_id
-            for name, value in SECURITY_HEADERS.items():
+            for name, value in (self._headers | rate_limit_headers(self._scope["rate_limits"])).items():
                 headers.setdefault(name, value)
         await self._send(message)
+
+
+class AddressLimit:
+    """How often an address may ask, whatever it asks for and whoever it says it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in {"http", "websocket"}:
+            try:
+                await scope["app"].state.rate_limits.hit_address(scope)
+            except RateLimited as exc:
+                await problem(HTTPConnection(scope), exc)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 def _is_plain_error(message: Message) -> bool:

@@ -9,13 +9,14 @@ import typer
 
 from app.cli.common import NO_START, load_settings, require_data_folder, stop
 from app.core.errors import RagchatError
-from app.core.logging import configure_logging
+from app.core.logging import catch_strays, configure_logging
 from app.core.settings import Settings
 
 
 def serve(host: str | None, port: int | None, worker: bool | None, *, migrate: bool) -> None:
     settings = load_settings(host=host, port=port, worker_in_process=worker)
     configure_logging(settings.log_level, settings.log_format)
+    catch_strays()
     with _bind(settings) as listening:
         require_data_folder(settings)
         from app.cli.server import Server

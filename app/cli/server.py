@@ -46,6 +46,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # TRUSTED_PROXIES says whom to believe; uvicorn would believe whoever is local
                 ws_max_size=MAX_FRAME_BYTES,
                 ws_per_message_deflate=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -5,7 +5,7 @@ import contextlib
 import signal
 
 from app.cli.common import NO_START, load_settings, require_data_folder, run
-from app.core.logging import configure_logging, get_logger
+from app.core.logging import catch_strays, configure_logging, get_logger
 from app.core.settings import Settings
 from app.runtime import open_runtime
 from app.worker.heartbeat import beating
@@ -15,6 +15,7 @@ from app.worker.runner import Worker
 def worker() -> None:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
+    catch_strays()
     require_data_folder(settings)
     run(lambda: _work(settings), refusal=NO_START)
 

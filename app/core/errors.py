@@ -17,6 +17,8 @@ RagchatError
 
 from enum import StrEnum
 
+from app.core.quotas import Quota
+
 
 class Kind(StrEnum):
     INVALID = "invalid"
@@ -114,6 +116,8 @@ class RateLimited(RagchatError):
     kind = Kind.RATE_LIMITED
     default_code = "rate_limited"
     default_detail = "Too many requests; try again later."
+    quota: Quota | None = None
+    """Which one is used up, where there is one."""
 
 
 class Unavailable(RagchatError):

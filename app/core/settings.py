@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import SettingsConfigDict
 
-from app.core.errors import RagchatError
+from app.core.limit_settings import LimitSettings
+from app.core.limit_settings import UnsafeSettings as UnsafeSettings
 from app.core.strength import MINIMUM_KEY_LENGTH, MINIMUM_SECRET_BYTES, is_strong_key
 
 
-class UnsafeSettings(RagchatError):
-    """The service must not start like this; `detail` is the one line to show."""
-
-
-class Settings(BaseSettings):
+class Settings(LimitSettings):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True, frozen=True
     )
@@ -59,20 +57,9 @@ class Settings(BaseSettings):
     )
     password_min_length: int = Field(8, ge=8, le=64, description="Shortest password, in characters.")
     password_max_length: int = Field(128, ge=64, le=200, description="Longest password, in characters.")
-    rate_limit_per_minute: int | None = Field(
-        None,
-        ge=0,
-        description="Requests a minute for each API key; 0 switches the limit off. "
-        "Unset: 60 in production, off in development.",
-    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
     log_format: Literal["auto", "json", "pretty"] = Field(
         "auto", description="`auto` is pretty on a terminal and JSON elsewhere."
-    )
-    allowed_origins: str = Field(
-        "",
-        description="Comma-separated origins whose pages may open a WebSocket, e.g. `https://shop.example`. "
-        "The service's own origin always may.",
     )
     ws_max_sockets: int = Field(2000, ge=1, description="WebSockets open at the same time in one process.")
     ws_max_per_user: int | None = Field(
@@ -215,13 +202,6 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def requests_per_minute(self) -> int:
-        """0 stands for no limit."""
-        if self.rate_limit_per_minute is not None:
-            return self.rate_limit_per_minute
-        return 60 if self.app_env == "production" else 0
-
-    @property
     def sockets_per_user(self) -> int:
         """0 stands for no limit."""
         if self.ws_max_per_user is not None:
@@ -236,15 +216,19 @@ class Settings(BaseSettings):
     def link_hosts(self) -> frozenset[str]:
         return frozenset(host.strip().lower() for host in self.link_allowed_hosts.split(",") if host.strip())
 
-    @property
-    def origins(self) -> frozenset[str]:
-        return frozenset(origin.strip().rstrip("/") for origin in self.allowed_origins.split(",") if origin.strip())
+
+def fields() -> dict[str, FieldInfo]:
+    """Every setting by its name, in the order in which people look for them."""
+    own = [name for name in Settings.__annotations__ if name in Settings.model_fields]
+    inherited = [name for name in Settings.model_fields if name not in own]
+    at = own.index("log_level")
+    return {name: Settings.model_fields[name] for name in [*own[:at], *inherited, *own[at:]]}
 
 
 def env_example() -> str:
     """The text of `.env.example`."""
     lines = ["# Settings of ragchat. Copy to .env and change what you need; everything has a default.", ""]
-    for name, field in Settings.model_fields.items():
+    for name, field in fields().items():
         default = field.default
         if isinstance(default, SecretStr) or default is None:
             default = ""

@@ -39,6 +39,8 @@ LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--built
 """With LC_CTYPE C the text-search parser takes every non-ASCII character as a letter, so the vowel signs of Telugu and
 Hindi stay inside their words; under en_US.UTF-8 it cuts words at them."""
 log = get_logger(__name__)
+QUIET = "-c log_error_verbosity=terse -c log_min_error_statement=panic"
+"""Its log holds no row that broke a rule, and no statement."""
 
 
 @contextlib.asynccontextmanager
@@ -140,7 +142,7 @@ class Server:
             self._make()
         self._prepare(self._folder)
         self._prepare(self.socket_folder)
-        options = f"-h '' -k {shlex.quote(str(self.socket_folder))} -c max_connections=200"
+        options = f"-h '' -k {shlex.quote(str(self.socket_folder))} -c max_connections=200 {QUIET}"
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             # More than once: while processes of a server that was killed are still ending, a new one refuses to start;

@@ -5,11 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from app.core.quotas import Quota
 from app.rag.prompt import ChatMessage as ChatMessage
 from app.rag.prompt import Prompt as Prompt
 
@@ -182,5 +183,23 @@ class ChatModel(Protocol):
     """Tokens of prompt and answer together."""
 
     def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]: ...
+
+    async def close(self) -> None: ...
+
+
+class Left(NamedTuple):
+    amount: int
+    seconds: float
+    """Until some of it is given back."""
+
+
+class Counters(Protocol):
+    """How much each name has taken of a quota within its window. Unavailable(limits_unavailable)"""
+
+    async def take(self, quota: Quota, key: str, amount: int = 1) -> bool:
+        """False, and nothing is taken, when that would be more than the quota."""
+        ...
+
+    async def left(self, quota: Quota, key: str) -> Left: ...
 
     async def close(self) -> None: ...

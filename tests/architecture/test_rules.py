@@ -24,6 +24,9 @@ KNOWN = {
     "botocore": {"providers"},
     "aiohttp": {"providers"},
     "httpx": {"providers"},
+    "limits": {"providers"},
+    "redis": {"providers"},
+    "slowapi": {"providers"},
 }
 """Who may know whom."""
 

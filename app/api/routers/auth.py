@@ -4,8 +4,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response, status
 
+from app.api.addresses import address_of
 from app.api.bodies import JSON_BYTES
-from app.api.deps import CallerDep, RuntimeDep
+from app.api.deps import CallerDep, RateLimitsDep, RuntimeDep
 from app.api.forms import read_urlencoded
 from app.api.guard import GuardedRoute, OpenRoute, require_json
 from app.api.validation import valid
@@ -43,19 +44,22 @@ LOGIN_BODY: dict[str, Any] = {
 
 
 @router.post("/register", status_code=status.HTTP_201_CREATED, operation_id="auth_register", summary="Make an account")
-async def register(runtime: RuntimeDep, body: UserCreate) -> UserOut:
+async def register(request: Request, runtime: RuntimeDep, limits: RateLimitsDep, body: UserCreate) -> UserOut:
+    await limits.hit_login(address_of(request.scope), body.email)
     return await runtime.accounts.logins.register(body)
 
 
 @router.post(
     "/login", operation_id="auth_login", openapi_extra=LOGIN_BODY, summary="Log in, with JSON or a form of OAuth 2",
 )  # fmt: skip
-async def login(request: Request, runtime: RuntimeDep, response: Response) -> TokenPair:
+async def login(request: Request, runtime: RuntimeDep, limits: RateLimitsDep, response: Response) -> TokenPair:
     body = await _credentials(request)
     if (body.email is None) == (body.username is None):
         raise Invalid("invalid_request", "Send either `email` or `username`.", pointer="/email")
+    email = body.email or body.username or ""
+    await limits.hit_login(address_of(request.scope), email)
     response.headers["Cache-Control"] = "no-store"
-    return await runtime.accounts.logins.login(body.email or body.username or "", body.password)
+    return await runtime.accounts.logins.login(email, body.password)
 
 
 async def _credentials(request: Request) -> LoginRequest:
@@ -70,7 +74,10 @@ async def _credentials(request: Request) -> LoginRequest:
 
 
 @router.post("/refresh", operation_id="auth_refresh", summary="The next pair of tokens; the refresh token is used up")
-async def refresh(runtime: RuntimeDep, body: RefreshRequest, response: Response) -> TokenPair:
+async def refresh(
+    request: Request, runtime: RuntimeDep, limits: RateLimitsDep, body: RefreshRequest, response: Response
+) -> TokenPair:
+    await limits.hit_login(address_of(request.scope))
     response.headers["Cache-Control"] = "no-store"
     return await runtime.accounts.logins.refresh(body.refresh_token)
 

@@ -11,6 +11,7 @@ from app.api.bodies import JSON_BYTES
 from app.api.deps import DIGITS, CallerDep, ChatCaller, IdPath, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
 from app.api.idempotency import OnceDep, answer_with
+from app.api.rate_limit import counts_as
 from app.api.streams import EventStream
 from app.core.caller import Caller
 from app.core.errors import Conflict, Invalid, RagchatError, RateLimited, Unavailable
@@ -47,6 +48,7 @@ def _question(session_id: UUID, body: ChatRequest) -> Question:
     "/sessions/{session_id}/chat", response_model=ChatAnswer, operation_id="chat_ask",
     summary="Ask, and get the finished answer",
 )  # fmt: skip
+@counts_as("chat")
 async def ask(
     runtime: RuntimeDep, caller: ChatCaller, once: OnceDep, session_id: IdPath, body: ChatRequest
 ) -> Response:
@@ -94,6 +96,7 @@ async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnsw
     "/sessions/{session_id}/chat/stream", operation_id="chat_stream", summary="Ask, and get the events as they happen",
     response_class=Response, responses=EVENTS,
 )  # fmt: skip
+@counts_as("chat")
 async def stream(
     runtime: RuntimeDep, caller: ChatCaller, once: OnceDep, session_id: IdPath, body: ChatRequest
 ) -> Response:
@@ -147,6 +150,7 @@ async def cancel(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath) -> Tu
     summary="Ask the question of an interrupted, failed or cancelled turn again",
     responses={200: {"description": "It was asked again before; that turn runs or has answered.", "model": TurnOut}},
 )  # fmt: skip
+@counts_as("chat")
 async def retry(runtime: RuntimeDep, caller: ChatCaller, turn_id: IdPath, response: Response) -> TurnOut:
     retried = await runtime.chat.retry(caller, parse_id(turn_id, turn_not_found()))
     response.headers["Location"] = f"/api/v1/turns/{retried.turn_id}"

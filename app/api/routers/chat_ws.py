@@ -14,10 +14,10 @@ from app.api.deps import parse_id
 from app.api.errors import problem
 from app.api.guard import authenticate, parse_json
 from app.api.outbox import Closing
-from app.api.rate_limit import RateLimit
-from app.api.sockets import FRAMES_A_MINUTE, POLICY, Socket
+from app.api.rate_limit import RateLimits
+from app.api.sockets import FRAMES_A_MINUTE, POLICY, Counter, Socket
 from app.core.caller import Caller
-from app.core.errors import Forbidden, Invalid, Kind, RagchatError, Unauthorized
+from app.core.errors import Forbidden, Invalid, Kind, RagchatError, RateLimited, Unauthorized
 from app.languages import LANGUAGES, get_language
 from app.runtime import Runtime
 from app.schemas.events import (
@@ -64,6 +64,8 @@ async def _admit(websocket: WebSocket, session_id: str, places: contextlib.ExitS
     _check_origin(websocket, runtime.settings.origins)
     headers = _with_subprotocol_key(websocket)
     caller = await authenticate(runtime.auth, headers)
+    limits: RateLimits = websocket.app.state.rate_limits
+    await limits.hit(websocket.scope, caller)
     if "chat" not in caller.scopes and "admin" not in caller.scopes:
         raise Forbidden
     session = await runtime.sessions.get(caller, parse_id(session_id, session_not_found()))
@@ -71,7 +73,7 @@ async def _admit(websocket: WebSocket, session_id: str, places: contextlib.ExitS
     runtime.draining.refuse_new()  # it may have begun meanwhile
     socket = Socket(websocket, session.id, connections.ages)
     places.enter_context(connections.open(socket))
-    return Handler(runtime, caller, socket, session.id, websocket.app.state.rate_limit, headers)
+    return Handler(runtime, caller, socket, session.id, limits, headers)
 
 
 def _check_origin(connection: HTTPConnection, allowed: frozenset[str]) -> None:
@@ -104,14 +106,15 @@ class Handler:
         caller: Caller,
         socket: Socket,
         session_id: UUID,
-        rate_limit: RateLimit,
+        limits: RateLimits,
         headers: Headers,
     ) -> None:
         self._runtime = runtime
         self._caller = caller
         self._socket = socket
         self._session_id = session_id
-        self._rate_limit = rate_limit
+        self._limits = limits
+        self._refused_frames = Counter()
         self._headers = headers
         self._lang = "en"
 
@@ -121,13 +124,26 @@ class Handler:
     async def _read(self) -> None:
         await self._ready()
         async for text in self._socket.frames(self._still_allowed):
-            event = self._parse(text)
+            event = self._parse(text) if await self._within_quota() else None
             if event is None:
                 continue
             try:
                 await self._handle(event)
             except RagchatError as exc:
                 self._tell(exc, event.id if isinstance(event, UserMessage) else None)
+
+    async def _within_quota(self) -> bool:
+        """Of all sockets of the caller together; the socket has a limit of its own. What is more is not handled."""
+        try:
+            await self._limits.hit_principal("frames", self._caller)
+        except RateLimited as exc:
+            count = self._refused_frames.count()
+            if count == 1:
+                self._tell(exc, None)
+            if count > self._limits.quotas["frames"].amount:
+                raise Closing(POLICY, "too many frames") from None
+            return False
+        return True
 
     async def _still_allowed(self) -> None:
         """Closing when the key was revoked or has expired since."""
@@ -151,7 +167,7 @@ class Handler:
             limits={
                 "max_message_chars": settings.max_message_chars,
                 "max_frame_bytes": MAX_FRAME_BYTES,
-                "max_frames_per_minute": FRAMES_A_MINUTE,
+                "max_frames_per_minute": min(FRAMES_A_MINUTE, self._limits.quotas["frames"].amount or FRAMES_A_MINUTE),
                 "idle_seconds": settings.ws_idle_seconds,
             },
             capabilities=CAPABILITIES,
@@ -200,6 +216,7 @@ class Handler:
             case Cancel():
                 await self._runtime.turns.cancel(self._caller, event.turn_id)
             case Retry():
+                await self._limits.hit_principal("chat", self._caller)
                 retried = await self._runtime.chat.retry(self._caller, event.turn_id)
                 self._socket.follow(self._runtime.turns.frames(self._caller, retried.turn_id))
             case Resume():
@@ -207,7 +224,7 @@ class Handler:
                 self._socket.follow(self._runtime.turns.frames(self._caller, event.turn_id, event.after))
 
     async def _ask(self, event: UserMessage) -> None:
-        self._rate_limit.hit(self._caller)
+        await self._limits.hit_principal("chat", self._caller)
         question = Question(
             session_id=self._session_id,
             content=event.content,

@@ -12,6 +12,7 @@ from app.api.deps import (
     IdPath,
     IngestCaller,
     PagingDep,
+    RateLimitsDep,
     RuntimeDep,
     VersionQuery,
     parse_id,
@@ -20,6 +21,7 @@ from app.api.downloads import send_original
 from app.api.forms import Items, read_form
 from app.api.guard import GuardedRoute, parse_json
 from app.api.idempotency import OnceDep, answer_with, said_in_form, said_in_text
+from app.api.rate_limit import announced_mebibytes, counts_as
 from app.api.validation import valid
 from app.core.errors import Invalid, Unsupported
 from app.readers.suffixes import ALLOWED_SUFFIXES
@@ -60,7 +62,12 @@ UPLOAD_BODY: dict[str, Any] = {
     openapi_extra=UPLOAD_BODY, summary="Add a document: a file (multipart) or text (JSON)",
     responses={200: {"model": DocumentOut, "description": "The same bytes were sent before: the existing document."}},
 )  # fmt: skip
-async def create(request: Request, runtime: RuntimeDep, caller: IngestCaller, once: OnceDep) -> Response:
+@counts_as("uploads")
+async def create(
+    request: Request, runtime: RuntimeDep, limits: RateLimitsDep, caller: IngestCaller, once: OnceDep
+) -> Response:
+    most = runtime.settings.max_upload_bytes
+    await limits.hit_principal("upload_mb", caller, announced_mebibytes(request.headers, most))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         data = await asyncio.to_thread(parse_json, await request.body())
@@ -68,7 +75,7 @@ async def create(request: Request, runtime: RuntimeDep, caller: IngestCaller, on
         add = partial(runtime.documents.create, upload=_from_json(body))
         return await once.answer(caller, add, _accepted, said=partial(said_in_text, data, body.text), early=True)
     if media_type == "multipart/form-data":
-        async with read_form(request, max_field_bytes=runtime.settings.max_upload_bytes) as items:
+        async with read_form(request, max_field_bytes=most) as items:
             add = partial(runtime.documents.create, upload=_from_form(items))
             return await once.answer(caller, add, _accepted, said=partial(said_in_form, items), early=True)
     raise Unsupported("unsupported_type", "Send multipart/form-data with a file, or application/json with `text`.")

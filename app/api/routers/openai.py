@@ -13,6 +13,7 @@ from app.api.guard import GuardedRoute
 from app.api.openai_answers import Answer, Chunk, begun
 from app.api.openai_errors import PREFIX
 from app.api.openai_requests import conversation, texts_to_embed
+from app.api.rate_limit import counts_as
 from app.api.streams import EventStream
 from app.schemas.openai import Completion, CompletionRequest, EmbeddingList, EmbeddingRequest, Model, ModelList
 from app.services.completions import MODELS, model_not_found
@@ -44,6 +45,7 @@ async def get_model(_caller: ChatCaller, model: Annotated[str, Path(max_length=2
     "/chat/completions", operation_id="openai_chat_completions", response_model=Completion, responses=STREAMED,
     summary="Ask; the messages before the last one are the conversation so far",
 )  # fmt: skip
+@counts_as("chat")
 async def complete(runtime: RuntimeDep, caller: ChatCaller, request: Request, body: CompletionRequest) -> Response:
     reply = await runtime.completions.answer(caller, conversation(body))
     answer = Answer(reply, body.model, str(request.base_url).rstrip("/"))
