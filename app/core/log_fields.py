@@ -54,6 +54,7 @@ FIELDS: Mapping[str, Rule] = {
     "count": number,
     "document_id": uuid,
     "error": word,
+    "family_id": uuid,
     "interrupted": number,
     "job_id": uuid,
     "key_id": uuid,
