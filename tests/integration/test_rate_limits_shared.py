@@ -11,6 +11,7 @@ import websockets
 from sqlalchemy import URL
 
 from app.core.security import new_key
+from app.providers.counters.redis import WAIT_SECONDS
 from tests.conftest import Service, make_database, make_settings, serving
 from tests.integration.processes import Place, place
 from tests.redis_server import running_redis, silent_redis
@@ -60,12 +61,11 @@ async def test_a_silent_store_slows_nobody(database_url: str, tmp_path: Path) ->
         async with serving(settings) as (address, runtime), Service(address, runtime).client(KEY) as http:
             asked = asyncio.ensure_future(http.get("/api/v1/sessions"))
             await asyncio.sleep(0.05)
-            began = time.perf_counter()
             assert (await http.get("/livez")).status_code == 200
-            assert time.perf_counter() - began < 0.2, "the loop is free while the store is waited for"
+            assert not asked.done(), "the loop is free while the store is waited for"
             assert (await asked).status_code == 200
             began = time.perf_counter()
             answers = [await http.get("/api/v1/sessions") for _ in range(20)]
-            assert time.perf_counter() - began < 2.5, "not a quarter of a second for each"
+            assert time.perf_counter() - began < 20 * WAIT_SECONDS / 2, "not the whole wait for each"
     assert {answer.status_code for answer in answers} == {200}
     assert answers[0].headers["ratelimit"].startswith('"default";r=')

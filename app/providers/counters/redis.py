@@ -1,6 +1,6 @@
 """Counters in a Redis that several processes share, through the asynchronous half of `limits`.
 
-A Redis that is gone or silent costs one request a quarter of a second; then it is left alone for a while.
+A Redis that is gone or silent costs one request half a second; then it is left alone for a while.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from app.core.logging import get_logger
 from app.core.quotas import Quota
 from app.providers.ports import Left
 
-WAIT_SECONDS = 0.25
+WAIT_SECONDS = 0.5
 PAUSE_SECONDS = 5.0
 """Between two attempts to reach a Redis that did not answer."""
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 16
 KEY_PREFIX = "ragchat:limits"
 Answer = TypeVar("Answer")
 log = get_logger(__name__)
