@@ -21,22 +21,22 @@ def key_digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
-def development_key(data_dir: Path) -> tuple[str, bool]:
+def development_key(data_dir: Path, name: str = "api_key") -> tuple[str, bool]:
     """The key in the data folder, made with mode 0600 when it is not there yet; True when it is new."""
-    path = data_dir / "api_key"
+    path = data_dir / name
     data_dir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        descriptor, name = tempfile.mkstemp(dir=data_dir)  # mode 0600
+        descriptor, made = tempfile.mkstemp(dir=data_dir)  # mode 0600
         key = new_key()
         with os.fdopen(descriptor, "w") as file:
             file.write(key + "\n")
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(name, path)  # whole or not at all, and only the first of two that start together
+            os.link(made, path)  # whole or not at all, and only the first of two that start together
             return key, True
         except FileExistsError:
             pass
         finally:
-            os.unlink(name)
+            os.unlink(made)
     return path.read_text().strip(), False

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.core.errors import RagchatError
 
 MINIMUM_KEY_LENGTH = 24
+MINIMUM_MASKING_KEY_BYTES = 32
 KNOWN_DEFAULT_KEYS = frozenset(
     {
         "change-me", "changeme", "changethis", "change-this", "secret", "test", "dev", "default", "password",
@@ -143,6 +144,16 @@ class Settings(BaseSettings):
     llm_context_tokens: int = Field(
         8192, ge=1024, description="Window of the language model: prompt and answer together, in tokens."
     )
+    masking: Literal["on", "off"] = Field(
+        "on",
+        description="Personal data is replaced by placeholders before a text goes to a language model; "
+        "`off` sends it as it is.",
+    )
+    masking_key: SecretStr = Field(
+        SecretStr(""),
+        description="Seals what was masked, 32 characters or more; several, divided by commas: the first seals, "
+        "the others open. In development an empty one is made on first start; elsewhere a language model needs one.",
+    )
     reranker_model: str = Field(
         "",
         description="A cross-encoder that scores the passages found once more, e.g. "
@@ -195,6 +206,20 @@ class Settings(BaseSettings):
                 "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
         return self
+
+    @model_validator(mode="after")
+    def _strong_masking_keys(self) -> Self:
+        if any(len(key.encode()) < MINIMUM_MASKING_KEY_BYTES or not is_strong_key(key) for key in self.masking_keys):
+            raise UnsafeSettings(
+                "masking_key_weak",
+                f"MASKING_KEY is a known default or shorter than {MINIMUM_MASKING_KEY_BYTES} characters; "
+                "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            )
+        return self
+
+    @property
+    def masking_keys(self) -> tuple[str, ...]:
+        return tuple(key.strip() for key in self.masking_key.get_secret_value().split(",") if key.strip())
 
     @property
     def requests_per_minute(self) -> int:

@@ -9,6 +9,7 @@ from app.models.documents import Document, DocumentVersion
 from app.models.feedback import Feedback
 from app.models.idempotency import IdempotencyKey
 from app.models.jobs import Job
+from app.models.masking_maps import SealedMap
 from app.models.messages import Message, MessageSource
 from app.models.prices import ModelPrice
 from app.models.sessions import ChatSession
@@ -38,6 +39,7 @@ __all__ = [
     "Message",
     "MessageSource",
     "ModelPrice",
+    "SealedMap",
     "Tenant",
     "TermStatistics",
     "Turn",
