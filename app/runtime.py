@@ -204,7 +204,7 @@ def _assemble(
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
     turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
-    masking = masking_of(settings, uow, has_model=models is not None)
+    masking = masking_of(settings, uow)
     chat = ChatService(
         uow, turns, live, retrieval, _answering(settings, models, budgets, masking), citing=Citing(spaces),
         draining=draining, top_k=settings.top_k, max_chars=settings.max_message_chars,

@@ -217,6 +217,23 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _masking_key_outside_development(self) -> Self:
+        if self.app_env != "development" and self.asks_models and self.masking == "on" and not self.masking_keys:
+            raise UnsafeSettings(
+                "masking_key_missing",
+                f"MASKING_KEY must be set when APP_ENV={self.app_env} and a language model is configured.",
+            )
+        return self
+
+    @property
+    def asks_models(self) -> bool:
+        """Whether questions leave the service."""
+        named = [name.strip().lower() for name in self.llm_provider.split(",") if name.strip()]
+        return (
+            any(name != "extractive" for name in named) if named else bool(self.bedrock_model_id or self.openai_model)
+        )
+
     @property
     def masking_keys(self) -> tuple[str, ...]:
         return tuple(key.strip() for key in self.masking_key.get_secret_value().split(",") if key.strip())

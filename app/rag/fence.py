@@ -7,7 +7,7 @@ import regex
 from app.privacy import PLACEHOLDER
 from app.rag.safe_output.characters import without_invisible
 
-_TAG = regex.compile(rf"(?!{PLACEHOLDER})<(?=[^\s\d=])")
+_TAG = regex.compile(rf"<(?=[^\s\d=])(?!{PLACEHOLDER[1:]})")
 """</context>, <|im_start|>, <<SYS>>, </s> and the fence itself; not what stands for masked personal data."""
 _END = regex.compile(rf"(?<!{PLACEHOLDER[:-1]})>")
 _TOKEN = regex.compile(r"\[(?=/?[A-Z_]{3,20}\])")

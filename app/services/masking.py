@@ -16,7 +16,7 @@ from app.core.caller import Caller
 from app.core.errors import RagchatError
 from app.core.logging import get_logger
 from app.core.security import development_key
-from app.core.settings import Settings, UnsafeSettings
+from app.core.settings import Settings
 from app.db.uow import UnitOfWork, UowFactory
 from app.privacy import Finding, MaskingMap, Restorer, kind_of, marks, mask_together
 from app.privacy.placeholders import UnknownVersion
@@ -61,15 +61,12 @@ class MaskingService:
         return known.restore(text)
 
 
-def masking_of(settings: Settings, uow: UowFactory, *, has_model: bool) -> MaskingService:
-    """UnsafeSettings(masking_key_missing) when something would leave and there is no key to seal its map with."""
-    keys, on = settings.masking_keys, settings.masking == "on"
+def masking_of(settings: Settings, uow: UowFactory) -> MaskingService:
+    """With MASKING_KEY; in development, when it is empty, with the one in the data folder."""
+    keys = settings.masking_keys
     if not keys and settings.app_env == "development":
         keys = (development_key(settings.data_dir, "masking_key")[0],)
-    if not keys and on and has_model:
-        detail = f"MASKING_KEY must be set when APP_ENV={settings.app_env} and there is a language model."
-        raise UnsafeSettings("masking_key_missing", detail)
-    return MaskingService(uow, Vault.of_secrets(keys) if keys else None, on=on)
+    return MaskingService(uow, Vault.of_secrets(keys) if keys else None, on=settings.masking == "on")
 
 
 class Masks:

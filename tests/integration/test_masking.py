@@ -159,7 +159,8 @@ class TestWhatAModelSees:
 
     async def test_of_a_prompt_of_a_front_end(self, speaking: Speaking, provider: str) -> None:
         model = speaking.with_model('say:{"title": "<PHONE_1> <API_KEY_1>"}', provider)
-        task = f'### Task:\nMake a title.\nJSON format: {{ "title": "..." }}\nCall {PHONE}. password: a"b\\c1d2e3\n{SECRET}'
+        task = '### Task:\nMake a title.\nJSON format: { "title": "..." }\n'
+        task += f'Call {PHONE}. password: a"b\\c1d2e3\n{SECRET}'
         answer = await speaking.complete(("user", task))
         assert_masked(speaking.sent(model))
         title = json.loads(answer["choices"][0]["message"]["content"])["title"]

@@ -131,6 +131,11 @@ REFUSALS = {
     "no key": ({"app_env": "production"}, "API_KEY must be set when APP_ENV=production."),
     "a default": ({"app_env": "production", "api_key": "change-me"}, "API_KEY is a known default or shorter than"),
     "short": ({"app_env": "production", "api_key": STRONG_KEY[:20]}, "API_KEY is a known default or shorter than"),
+    "no key to mask with": (
+        {"app_env": "production", "api_key": STRONG_KEY, "openai_model": "m"},
+        "MASKING_KEY must be set when",
+    ),
+    "a short one": ({"masking_key": "change-me"}, "MASKING_KEY is a known default or shorter than 32 characters"),
     "a typing error": ({"port": "eighty"}, "PORT: Input should be a valid integer"),
     "not postgres": ({"database_url": "mysql://localhost/x"}, "DATABASE_URL"),
     "not a url": ({"database_url": "nonsense"}, "DATABASE_URL"),

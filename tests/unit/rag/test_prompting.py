@@ -241,6 +241,14 @@ def test_versions_are_told():
     assert build_rewrite_prompt("Hi", [], "en").version == "rewrite-2"
 
 
+def test_placeholders_stay_whole_and_nothing_that_looks_like_them():
+    text = "<PHONE_1> <API_KEY_2_3> <PHONE_x> <SPECIAL_1> <phone_1>"
+    assert harmless(text) == "<PHONE_1> <API_KEY_2_3> < PHONE_x> < SPECIAL_1> < phone_1>"
+    built = answer(passages=[Found(1, "Call <PHONE_1>.", title='Of <EMAIL_1>, "x" > <y>')])
+    assert "title=\"Of <EMAIL_1>, 'x' ) < y)\"" in built.prompt.messages[-1].content
+    assert "Call <PHONE_1>." in built.prompt.messages[-1].content
+
+
 def test_the_conversation_is_quoted_for_rewriting():
     built = build_rewrite_prompt("And for part-timers?", conversation(9, length=5), "en", fence=FENCE)
     (message,) = built.prompt.messages
