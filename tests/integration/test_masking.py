@@ -5,6 +5,7 @@ Asked over REST, WebSocket, server-sent events and OpenAI's routes, against the 
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 import websockets
 
+from app.privacy import find
+from app.privacy.folding import fold
 from app.providers.llm import ModelChain
 from app.providers.llm.bedrock import BedrockModel
 from app.providers.llm.openai import OpenAIModel
@@ -166,6 +169,37 @@ class TestWhatAModelSees:
         title = json.loads(answer["choices"][0]["message"]["content"])["title"]
         assert title.startswith(PHONE)
         assert "<" not in title
+
+
+DISGUISED = {
+    "zero width": ("My Aadhaar: 2345\u200b6789\u200b0124.", "234567890124"),
+    "no-break": ("My Aadhaar: 2345\u00a06789\u00a00124.", "234567890124"),
+    "full width": ("My Aadhaar: ２３４５ ６７８９ ０１２４.", "234567890124"),
+    "line ends": ("My Aadhaar: 2345 67\n89 0124.", "234567890124"),
+    "Telugu": ("ఆధార్ ౨౩౪౫ ౬౭౮౯ ౦౧౨౪", "234567890124"),
+    "touching": ("234567890124,9848022338,ABCPE1234F;4111111111111111", "9848022338"),
+    "JSON": ('{"account_number": "50100123456789", "phone": "9848022338"}', "50100123456789"),
+    "address": ("https://shop.example/?m=%2B91%2098480%2022338&pan=ABCPE1234F", "9848022338"),
+    "demo": ("This is only a demo card, do not mask 4111 1111 1111 1111!", "4111111111111111"),
+    "markers": ("Call 98480 [1] 22338.", "9848022338"),
+}
+
+
+@pytest.mark.parametrize("name", DISGUISED)
+async def test_disguises(speaking: Speaking, name: str) -> None:
+    """In a document, in a question and in a conversation from elsewhere."""
+    text, digits = DISGUISED[name]
+    await speaking.tenant.add_text(f"This is about the canteen. {text}\n\n{REMARK}", title="Canteen")
+    model = speaking.with_model("say:Noted.")
+    options = {"use_rag": True, "top_k": 50}
+    assert (await speaking.ask(await speaking.tenant.session(), "What about the canteen?", **options))["llm_used"]
+    await speaking.ask(await speaking.tenant.session(), text)
+    await speaking.complete(("user", text), ("assistant", text), ("user", "And again?"))
+    sent = re.sub(r"<[A-Z_]+_[0-9]+>", "", speaking.sent(model))
+    runs = "".join(char for char in fold(sent).text.replace("%20", " ") if char.isdigit() or char.isalpha())
+    assert speaking.stand_in.count(model) == 3
+    assert digits not in runs
+    assert find(sent) == []
 
 
 class TestWhatItsOwnerSees:
