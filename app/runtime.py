@@ -210,7 +210,7 @@ def _assemble(
         draining=draining, top_k=settings.top_k, max_chars=settings.max_message_chars,
     )  # fmt: skip
     return Runtime(
-        settings=settings, engine=engine, uow=uow, storage=storage,
+        settings=settings, engine=engine, uow=uow, storage=storage, masking=masking,
         auth=AuthService(uow),
         idempotency=IdempotencyService(uow),
         sessions=SessionService(uow),
@@ -228,9 +228,7 @@ def _assemble(
         turn_signals=signals,
         turn_housekeeping=TurnHousekeeping(uow, events_hours=settings.turn_events_hours),
         chat=chat,
-        completions=CompletionService(uow, chat, turns, max_chars=settings.max_message_chars, model=models,
-                                      masking=masking),
-        masking=masking,
+        completions=CompletionService(uow, chat, turns, masking, max_chars=settings.max_message_chars, model=models),
         embeddings=EmbeddingService(spaces),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
         budgets=budgets,

@@ -73,15 +73,15 @@ class CompletionService:
     """`model` answers background prompts."""
 
     def __init__(
-        self, uow: UowFactory, chat: ChatService, turns: TurnService, *, max_chars: int, model: Streams | None = None,
-        masking: MaskingService | None = None,
+        self, uow: UowFactory, chat: ChatService, turns: TurnService, masking: MaskingService, *, max_chars: int,
+        model: Streams | None = None,
     ) -> None:  # fmt: skip
         self._uow = uow
         self._chat = chat
         self._turns = turns
+        self._masking = masking
         self._max_chars = max_chars
         self._model = model
-        self._masking = masking or MaskingService()
 
     async def answer(self, caller: Caller, asked: Conversation) -> Reply:
         """NotFound(model_not_found), Invalid(empty_content | too_long), and what `chat.ask` raises."""
