@@ -52,6 +52,7 @@ from app.services.ingestion import IngestionService
 from app.services.limits import limits_of
 from app.services.links import LinkService
 from app.services.live_turns import LiveTurns
+from app.services.masking import MaskingService, masking_of
 from app.services.messages import MessageService
 from app.services.reindexing import ReindexService
 from app.services.retrieval import RetrievalService
@@ -97,6 +98,7 @@ class Runtime:
     turn_housekeeping: TurnHousekeeping
     chat: ChatService
     completions: CompletionService
+    masking: MaskingService
     embeddings: EmbeddingService
     explanation: ExplanationService
     budgets: BudgetService
@@ -206,31 +208,25 @@ def _assemble(
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
     turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
+    masking = masking_of(settings, uow)
     chat = ChatService(
-        uow, turns, live, retrieval, _answering(settings, models, budgets), citing=Citing(spaces), draining=draining,
-        top_k=settings.top_k, max_chars=settings.max_message_chars,
+        uow, turns, live, retrieval, _answering(settings, models, budgets, masking), citing=Citing(spaces),
+        draining=draining, top_k=settings.top_k, max_chars=settings.max_message_chars,
     )  # fmt: skip
     return Runtime(
-        settings=settings, engine=engine, uow=uow, storage=storage,
-        auth=accounts.auth,
-        accounts=accounts,
-        idempotency=IdempotencyService(uow),
-        sessions=SessionService(uow),
-        messages=MessageService(uow),
-        feedback=FeedbackService(uow),
+        settings=settings, engine=engine, uow=uow, storage=storage, masking=masking,
+        auth=accounts.auth, accounts=accounts, idempotency=IdempotencyService(uow),
+        sessions=SessionService(uow), messages=MessageService(uow), feedback=FeedbackService(uow),
         documents=documents,
         links=LinkService(documents, storage, settings_key=settings_key(settings)),
         document_events=DocumentEvents(uow, Hub(engine, DOCUMENT_CHANNEL)),
         reindexing=ReindexService(uow),
         ingestion=IngestionService(Parts(uow, storage, spaces, _limits(settings))),
-        spaces=spaces,
-        statistics=StatisticsService(uow),
-        retrieval=retrieval,
-        turns=turns,
-        turn_signals=signals,
+        spaces=spaces, statistics=StatisticsService(uow), retrieval=retrieval,
+        turns=turns, turn_signals=signals,
         turn_housekeeping=TurnHousekeeping(uow, events_hours=settings.turn_events_hours),
         chat=chat,
-        completions=CompletionService(uow, chat, turns, max_chars=settings.max_message_chars, model=models),
+        completions=CompletionService(uow, chat, turns, masking, max_chars=settings.max_message_chars, model=models),
         embeddings=EmbeddingService(spaces),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
         budgets=budgets,
@@ -241,8 +237,12 @@ def _assemble(
     )  # fmt: skip
 
 
-def _answering(settings: Settings, models: ModelChain | None, budgets: BudgetService) -> Answering:
-    return Answering(models, budgets=budgets, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts)
+def _answering(
+    settings: Settings, models: ModelChain | None, budgets: BudgetService, masking: MaskingService
+) -> Answering:
+    return Answering(
+        models, budgets=budgets, masking=masking, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts
+    )
 
 
 def _degraded(spaces: SpaceService, models: ModelChain | None) -> list[str]:

@@ -41,9 +41,9 @@ class StandIn:
         return f"stand-in.{mode}:id={next(_numbers)}" if not mode.startswith("say:") else f"stand-in.{mode}"
 
     def asked(self, model: str) -> dict[str, Any]:
-        """What is known of requests for this model: count, open, hung_up, last, headers."""
+        """What is known of requests for this model: count, open, hung_up, last, recent, headers."""
         models: dict[str, dict[str, Any]] = self._get("/_requests")["models"]
-        return models.get(model, {"count": 0, "open": 0, "hung_up": 0, "last": {}, "headers": {}})
+        return models.get(model, {"count": 0, "open": 0, "hung_up": 0, "last": {}, "recent": [], "headers": {}})
 
     def count(self, model: str) -> int:
         return int(self.asked(model)["count"])

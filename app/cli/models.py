@@ -9,6 +9,7 @@ import typer
 from app.cli.common import load_settings, run
 from app.core.logging import configure_logging
 from app.core.settings import Settings
+from app.privacy import MaskingMap, mask
 from app.providers.llm import ModelChain, ModelsUnavailable, ProviderInterrupted
 from app.providers.ports import ChatMessage, Delta, Finished, Prompt
 from app.runtime import make_models
@@ -49,6 +50,8 @@ async def _ask_all(settings: Settings, question: str) -> list[Outcome]:
     chain = make_models(settings)
     if chain is None:
         return []
+    if settings.masking == "on":
+        question = mask(question, MaskingMap())
     prompt = Prompt("", [ChatMessage("user", question)], settings.llm_max_tokens)
     try:
         return [await _ask(one, prompt) for one in chain.each()]

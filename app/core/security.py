@@ -41,9 +41,9 @@ def development_key(data_dir: Path) -> tuple[str, bool]:
     return _kept(data_dir, "api_key", new_key)
 
 
-def development_secret(data_dir: Path) -> str:
-    """What signs tokens, kept in the data folder in the same way."""
-    return _kept(data_dir, "jwt_secret", lambda: secrets.token_urlsafe(48))[0]
+def development_secret(data_dir: Path, name: str = "jwt_secret") -> str:
+    """What signs tokens, or seals what is masked, kept in the data folder in the same way."""
+    return _kept(data_dir, name, lambda: secrets.token_urlsafe(48))[0]
 
 
 def _kept(data_dir: Path, name: str, make: Callable[[], str]) -> tuple[str, bool]:

@@ -133,6 +133,16 @@ class Settings(LimitSettings):
     llm_context_tokens: int = Field(
         8192, ge=1024, description="Window of the language model: prompt and answer together, in tokens."
     )
+    masking: Literal["on", "off"] = Field(
+        "on",
+        description="Personal data is replaced by placeholders before a text goes to a language model; "
+        "`off` sends it as it is.",
+    )
+    masking_key: SecretStr = Field(
+        SecretStr(""),
+        description="Seals what was masked, 32 characters or more; several, divided by commas: the first seals, "
+        "the others open. In development an empty one is made on first start; elsewhere a language model needs one.",
+    )
     reranker_model: str = Field(
         "",
         description="A cross-encoder that scores the passages found once more, e.g. "
@@ -200,6 +210,37 @@ class Settings(LimitSettings):
                 "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'",
             )
         return self
+
+    @model_validator(mode="after")
+    def _strong_masking_keys(self) -> Self:
+        if not all(is_strong_key(key, MINIMUM_SECRET_BYTES) for key in self.masking_keys):
+            raise UnsafeSettings(
+                "masking_key_weak",
+                f"MASKING_KEY is a known default or shorter than {MINIMUM_SECRET_BYTES} characters; "
+                "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _masking_key_outside_development(self) -> Self:
+        if self.app_env != "development" and self.asks_models and self.masking == "on" and not self.masking_keys:
+            raise UnsafeSettings(
+                "masking_key_missing",
+                f"MASKING_KEY must be set when APP_ENV={self.app_env} and a language model is configured.",
+            )
+        return self
+
+    @property
+    def asks_models(self) -> bool:
+        """Whether questions leave the service."""
+        named = [name.strip().lower() for name in self.llm_provider.split(",") if name.strip()]
+        return (
+            any(name != "extractive" for name in named) if named else bool(self.bedrock_model_id or self.openai_model)
+        )
+
+    @property
+    def masking_keys(self) -> tuple[str, ...]:
+        return tuple(key.strip() for key in self.masking_key.get_secret_value().split(",") if key.strip())
 
     @property
     def sockets_per_user(self) -> int:

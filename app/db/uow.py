@@ -21,6 +21,7 @@ from app.repositories.evaluation import EvaluationRepository
 from app.repositories.feedback import FeedbackRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.jobs import JobRepository
+from app.repositories.masking_maps import MaskingMapRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.prices import PriceRepository
 from app.repositories.refresh_tokens import RefreshTokenRepository
@@ -77,6 +78,10 @@ class UnitOfWork:
     @cached_property
     def jobs(self) -> JobRepository:
         return JobRepository(self._session, self.caller)
+
+    @cached_property
+    def masking_maps(self) -> MaskingMapRepository:
+        return MaskingMapRepository(self._session, self.caller)
 
     @cached_property
     def messages(self) -> MessageRepository:

@@ -9,6 +9,7 @@ from app.models.documents import Document, DocumentVersion
 from app.models.feedback import Feedback
 from app.models.idempotency import IdempotencyKey
 from app.models.jobs import Job
+from app.models.masking_maps import SealedMap
 from app.models.messages import Message, MessageSource
 from app.models.prices import ModelPrice
 from app.models.refresh_tokens import RefreshToken
@@ -41,6 +42,7 @@ __all__ = [
     "MessageSource",
     "ModelPrice",
     "RefreshToken",
+    "SealedMap",
     "Tenant",
     "TermStatistics",
     "Turn",

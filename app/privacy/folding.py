@@ -77,10 +77,12 @@ class Folded:
         for match in _CODES.finditer(self.text):
             at = match.start()
             if at - before > end:
-                regions.append((begin, end))
-                begin = max(0, at - before)
+                if end >= 0:
+                    regions.append((begin, end))
+                begin = at - before
             end = at + behind
-        return [*regions[1:], (begin, end)] if end >= 0 else []
+        regions.append((begin, end))
+        return [(max(0, begin), end) for begin, end in regions if end >= 0]
 
 
 def fold(text: str) -> Folded:

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from app.privacy.entities import ENTITIES
@@ -40,12 +40,31 @@ def mask(text: str, known: MaskingMap) -> Masked:
     """
     if isinstance(text, Masked):
         return text
+    return mask_together({text: marks(text)}, known)[text]
+
+
+def marks(text: str) -> list[Finding]:
+    """What of a text will be a placeholder, as far as the text alone tells."""
     literal = [Finding(LITERAL, *span) for span in find_placeholders(text)]
+    return _resolved([*literal, *_claims(text)])
+
+
+def mask_together(marked: Mapping[str, Sequence[Finding]], known: MaskingMap) -> dict[str, Masked]:
+    """Texts with their `marks`, as they may leave. What only a word beside it gave away in one of them, or earlier in
+    the conversation, is masked wherever else it stands."""
+    for text, findings in marked.items():
+        for name, start, end in findings:
+            known.placeholder(name, text[start:end])
+    return {text: _masked(text, findings, known) for text, findings in marked.items()}
+
+
+def _masked(text: str, findings: Sequence[Finding], known: MaskingMap) -> Masked:
+    again = [Finding(*found) for found in known.occurrences(text)]
     parts: list[str] = []
     at = 0
-    for finding in _resolved([*literal, *_claims(text)]):
-        parts += (text[at : finding.start], known.placeholder(finding.name, text[finding.start : finding.end]))
-        at = finding.end
+    for name, start, end in _resolved([*findings, *again]) if again else findings:
+        parts += (text[at:start], known.placeholder(name, text[start:end]))
+        at = end
     return Masked("".join([*parts, text[at:]]))
 
 

@@ -2,20 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
 import regex
 
 from app.privacy.entities import ENTITIES
 from app.privacy.folding import fold
+from app.privacy.occurrences import Occurrences
 
 LITERAL = "LITERAL"
 """The name of what looked like a placeholder before anything was masked."""
+NOT_AGAIN = frozenset({LITERAL, "IP", "IFSC"})
+"""Masked wherever they are found, but what is called a version or a product code stays one."""
 VERSION = 1
 _KINDS = {entity.name: entity for entity in reversed(ENTITIES)}
-_NAMES = "|".join([*_KINDS, LITERAL]).replace("_", r"\\?_")
-_PLACEHOLDER = regex.compile(rf"<(?:{_NAMES})(?:\\?_[0-9]{{1,6}}){{1,2}}>")
+_NAMES = "|".join([*_KINDS, LITERAL])
+PLACEHOLDER = rf"<(?:{_NAMES})(?:_[0-9]{{1,6}}){{1,2}}>"
+"""A pattern, for prompts, which leave placeholders whole."""
+_PLACEHOLDER = regex.compile(PLACEHOLDER.replace("_", r"\\?_"))
 r"""<PHONE_1>; the second spelling of the same number is <PHONE_1_2>. Models that write Markdown say <PHONE\_1>."""
 
 
@@ -35,6 +40,7 @@ class MaskingMap:
         self._counts: Counter[str] = Counter()
         self._values: dict[str, str] = {}
         self._placeholders: dict[tuple[str, str], str] = {}
+        self._occurrences = Occurrences()
 
     def __len__(self) -> int:
         return len(self._values)
@@ -48,6 +54,15 @@ class MaskingMap:
         """The one that it has, or a new one."""
         found = self._placeholders.get((name, value))
         return found if found is not None else self._add(name, value)
+
+    def occurrences(self, text: str) -> Iterator[tuple[str, int, int]]:
+        """(name, start, end) of values of this map, spelled as they were, wherever they stand."""
+        return self._occurrences.find(text)
+
+    def handed(self, text: str) -> dict[str, str]:
+        """The placeholders that stand in a masked text, and their values."""
+        found = (match.group() for match in _PLACEHOLDER.finditer(text))
+        return {placeholder: self._values[placeholder] for placeholder in found if placeholder in self._values}
 
     def restore(self, text: str) -> str:
         """With the values again, for their owner. Placeholders that were never given out stay as they are."""
@@ -86,13 +101,15 @@ class MaskingMap:
         placeholder = f"<{name}_{number}{which}>"
         self._values[placeholder] = value
         self._placeholders[name, value] = placeholder
+        if name not in NOT_AGAIN:
+            self._occurrences.add(name, value)
         return placeholder
 
     def _displayed(self, placeholder: str) -> str | None:
         value = self._values.get(placeholder)
         if value is None:
             return None
-        name = placeholder[1:].rstrip("0123456789_>")
+        name = kind_of(placeholder)
         display = _KINDS[name].display if name in _KINDS else None
         return display(fold(value).text) if display is not None else f"<{name}>"
 
@@ -100,20 +117,30 @@ class MaskingMap:
 class Restorer:
     """`MaskingMap.restore` for a text that comes in pieces; holds back only what may be the start of a placeholder."""
 
-    def __init__(self, known: MaskingMap) -> None:
-        self._known = known
+    def __init__(self, known: MaskingMap | Mapping[str, str], spelled: Callable[[str], str] = str) -> None:
+        """All placeholders of a map, or those given with their values. `spelled` makes a value fit for its place."""
+        self._known = known._values if isinstance(known, MaskingMap) else known
+        self._spelled = spelled
         self._held = ""
 
     def feed(self, text: str) -> str:
         text = self._held + text
         at = _open_placeholder(text)
         self._held = text[at:]
-        return self._known.restore(text[:at])
+        return _replaced(text[:at], self._restored)
 
     def flush(self) -> str:
         """What is still held: not a placeholder after all."""
         held, self._held = self._held, ""
         return held
+
+    def _restored(self, placeholder: str) -> str | None:
+        value = self._known.get(placeholder)
+        return None if value is None else self._spelled(value)
+
+
+def kind_of(placeholder: str) -> str:
+    return placeholder[1:].rstrip("0123456789_>")
 
 
 def find_placeholders(text: str) -> Iterator[tuple[int, int]]:

@@ -5,11 +5,14 @@ seals.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Self
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from app.privacy.placeholders import MaskingMap
 
@@ -29,6 +32,18 @@ class Vault:
         self._keys = {name.encode(): AESGCM(key) for name, key in keys.items()}
         self._current = current.encode()
 
+    @classmethod
+    def of_secrets(cls, secrets: Sequence[str]) -> Self:
+        """Of random texts; the first seals. Each gives a key and, which tells nothing about it, the key's name."""
+        names = [_derived(secret, "name").hex()[:16] for secret in secrets]
+        keys = [_derived(secret, "key") for secret in secrets]
+        return cls(dict(zip(names, keys, strict=True)), names[0])
+
+    @property
+    def current(self) -> str:
+        """The name of the key that seals."""
+        return self._current.decode()
+
     def seal(self, known: MaskingMap, session_id: UUID) -> bytes:
         head = bytes([len(self._current)]) + self._current
         nonce = os.urandom(_NONCE)
@@ -46,3 +61,9 @@ class Vault:
             return MaskingMap.from_json(key.decrypt(nonce, text, head + session_id.bytes).decode())
         except InvalidTag as exc:
             raise Sealed from exc
+
+
+def _derived(secret: str, use: str) -> bytes:
+    return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=f"ragchat masking map {use}".encode()).derive(
+        secret.encode()
+    )

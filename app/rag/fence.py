@@ -4,10 +4,12 @@ import secrets
 
 import regex
 
+from app.privacy import PLACEHOLDER
 from app.rag.safe_output.characters import without_invisible
 
-_TAG = regex.compile(r"<(?=[^\s\d=])")
-"""</context>, <|im_start|>, <<SYS>>, </s> and the fence itself."""
+_TAG = regex.compile(rf"<(?=[^\s\d=])(?!{PLACEHOLDER[1:]})")
+"""</context>, <|im_start|>, <<SYS>>, </s> and the fence itself; not what stands for masked personal data."""
+_END = regex.compile(rf"(?<!{PLACEHOLDER[:-1]})>")
 _TOKEN = regex.compile(r"\[(?=/?[A-Z_]{3,20}\])")
 """[INST], [/INST], [TOOL_CALLS]"""
 _ROLE = regex.compile(
@@ -34,4 +36,4 @@ def harmless(text: str) -> str:
 
 
 def _attribute(value: str) -> str:
-    return " ".join(harmless(value).replace('"', "'").replace(">", ")").split())
+    return " ".join(_END.sub(")", harmless(value).replace('"', "'")).split())

@@ -25,6 +25,8 @@ from app.rag.safe_output import SafeOutput
 from app.rag.token_estimates import estimate_tokens
 from app.services.budgets import BudgetService
 from app.services.drafts import Draft
+from app.services.masking import MaskingService, Masks
+from app.services.material import Material, recent, restored
 from app.services.pacing import pump
 from app.services.turn_writer import TextFilter
 from app.services.turns import Question
@@ -53,12 +55,14 @@ class Answering:
         models: ModelChain | None = None,
         *,
         budgets: BudgetService | None = None,
+        masking: MaskingService | None = None,
         max_tokens: int = 1024,
         link_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self._link_hosts = link_hosts
         self._models = models
         self._budgets = budgets
+        self._masking = masking or MaskingService()
         self._max_tokens = max_tokens
         self._passages = ExtractiveModel()
 
@@ -72,9 +76,15 @@ class Answering:
         return self._models is not None
 
     def filters(self, draft: Draft) -> tuple[TextFilter, ...]:
-        """What of an answer is shown: no live links but to its documents, no markers of passages that do not exist."""
+        """What of an answer is shown: no live links but to its documents, no markers of passages that do not exist or
+        that whoever answers has not read."""
         urls = {source.url for source in draft.sources if source.url}
-        return SafeOutput(self._link_hosts, urls), MarkerFilter({source.n for source in draft.sources})
+        draft.read.update(source.n for source in draft.sources)
+        return SafeOutput(self._link_hosts, urls), MarkerFilter(draft.read)
+
+    def masks(self, caller: Caller, session_id: UUID) -> Masks:
+        """For one turn of a session."""
+        return self._masking.masks(caller, session_id)
 
     @property
     def is_limited(self) -> bool:
@@ -91,7 +101,8 @@ class Answering:
         """The question as it stands alone, by the model; None where it does not help, or takes long. Cancelled"""
         if self._models is None or not history:
             return None
-        built = build_rewrite_prompt(question.content, history, draft.lang)
+        material = await self._material(self._models, question, draft, history)
+        built = build_rewrite_prompt(material.question, material.history, draft.lang)
         said: list[str] = []
         draft.calls += 1
 
@@ -103,7 +114,8 @@ class Answering:
 
         try:
             async with asyncio.timeout(REWRITE_SECONDS):
-                await pump(self._models.stream(built.prompt, most_calls=1), take, cancelled)
+                stream = self._models.stream(built.prompt, most_calls=1)
+                await pump(restored(stream, draft.masks.restorer()), take, cancelled)
         except (TimeoutError, Unavailable) as exc:
             log.info("question.not_rewritten", code=exc.code if isinstance(exc, Unavailable) else "timeout")
             return None
@@ -126,7 +138,8 @@ class Answering:
     async def _by_model(
         self, models: ModelChain, asker: Asker, draft: Draft, history: Sequence[Said]
     ) -> AsyncGenerator[Item, None]:
-        built = self._prompt(models, asker.question, draft, history)
+        material = await self._material(models, asker.question, draft, history)
+        built = self._prompt(models, asker.question, draft, material)
         if not built.fits:
             raise ModelsUnavailable(reason="invalid")
         draft.trace["prompt_version"] = built.version
@@ -140,24 +153,32 @@ class Answering:
                 max_tokens=built.prompt.max_tokens,
             )
         spoken = False
-        async with aclosing(models.stream(built.prompt, most_calls=MOST_CALLS - draft.calls)) as items:
+        stream = models.stream(built.prompt, most_calls=MOST_CALLS - draft.calls)
+        async with aclosing(restored(stream, draft.masks.restorer())) as items:
             async for item in items:
                 if isinstance(item, ModelStarted):
                     draft.model, draft.llm_used = item.name, True
+                    draft.read.intersection_update(passage.n for passage in built.passages)
                     continue
                 if isinstance(item, Finished) and item.reason == "refused" and not spoken:
                     yield Delta(get_language(draft.lang).declined)
                 spoken = True
                 yield item
 
-    def _prompt(
+    async def _material(
         self, models: ModelChain, question: Question, draft: Draft, history: Sequence[Said]
-    ) -> BuiltPrompt[Passage]:
-        window, most = models.window, self._max_tokens
+    ) -> Material:
+        """What a prompt is made of, without personal data."""
+        passages = draft.passages if question.use_rag else ()
+        return await Material(question.content, recent(history, models.window), passages).covered(draft.masks)
+
+    def _prompt(self, models: ModelChain, question: Question, draft: Draft, material: Material) -> BuiltPrompt[Passage]:
+        window, most = models.window, min(self._max_tokens, question.max_tokens or self._max_tokens)
+        asked, history = material.question, material.history
         if not question.use_rag:
-            return build_plain_prompt(question.content, history, lang=draft.lang, window=window, max_tokens=most)
-        passages: Sequence[Passage] = draft.passages
-        return build_answer_prompt(question.content, passages, history, lang=draft.lang, window=window, max_tokens=most)
+            return build_plain_prompt(asked, history, lang=draft.lang, window=window, max_tokens=most)
+        passages = material.passages
+        return build_answer_prompt(asked, passages, history, lang=draft.lang, window=window, max_tokens=most)
 
     def _without_model(self, question: Question, draft: Draft) -> AsyncIterator[Item]:
         draft.model, draft.llm_used = self._passages.name, False

@@ -116,6 +116,7 @@ class ChatService:
         """The top of a turn's task: whatever happens, the turn ends, in the database and for its followers."""
         writer = TurnWriter(self._uow, caller, live, question, self._citing, self._log)
         draft = Draft(lang=question.lang or detect(question.content), model=self._answering.name)
+        draft.masks = self._answering.masks(caller, question.session_id)
         ending: Ending = "completed"
         error: dict[str, Any] | None = None
         try:
@@ -163,7 +164,7 @@ class ChatService:
     async def _answer(
         self, caller: Caller, live: LiveTurn, question: Question, writer: TurnWriter, draft: Draft
     ) -> None:
-        history = await self._history(caller, live.turn_id, question)
+        history = await self._history(caller, live.turn_id, question, draft)
         if question.use_rag:
             await self._retrieve(caller, live, question, draft, history)
             writer.emit(("sources", {"docs": draft.docs}), ("status", {"state": "generating"}))
@@ -181,13 +182,16 @@ class ChatService:
         finally:
             writer.close_text()
 
-    async def _history(self, caller: Caller, turn_id: UUID, question: Question) -> list[Said]:
+    async def _history(self, caller: Caller, turn_id: UUID, question: Question, draft: Draft) -> list[Said]:
         """What was said before. Without a model the last messages are enough."""
         limit = MOST_HISTORY if self._answering.has_model else MESSAGES
         if not (question.use_rag or self._answering.has_model):
             return []
         async with self._uow(caller) as uow:
-            return said_before(await uow.messages.before_turn(turn_id, limit=limit))
+            before = said_before(await uow.messages.before_turn(turn_id, limit=limit))
+            if before and self._answering.has_model:
+                await draft.masks.recall(uow, question.session_id)
+            return before
 
     async def _retrieve(
         self, caller: Caller, live: LiveTurn, question: Question, draft: Draft, history: list[Said]

@@ -26,6 +26,7 @@ from app.services import background_prompts
 from app.services.background_prompts import Streams
 from app.services.chat import ChatService
 from app.services.live_turns import Event
+from app.services.masking import MaskingService
 from app.services.turns import Question, TurnService, done_fields
 
 MODELS: Mapping[str, bool] = {"ragchat": True, "ragchat-plain": False}
@@ -72,11 +73,13 @@ class CompletionService:
     """`model` answers background prompts."""
 
     def __init__(
-        self, uow: UowFactory, chat: ChatService, turns: TurnService, *, max_chars: int, model: Streams | None = None
-    ) -> None:
+        self, uow: UowFactory, chat: ChatService, turns: TurnService, masking: MaskingService, *, max_chars: int,
+        model: Streams | None = None,
+    ) -> None:  # fmt: skip
         self._uow = uow
         self._chat = chat
         self._turns = turns
+        self._masking = masking
         self._max_chars = max_chars
         self._model = model
 
@@ -96,7 +99,7 @@ class CompletionService:
         return Reply(turn_id, place.session_id, self._followed(caller, turn_id, asked))
 
     async def _ask(self, caller: Caller, asked: Conversation, place: _Place) -> UUID:
-        question = Question(place.session_id, asked.question, use_rag=MODELS[asked.model])
+        question = Question(place.session_id, asked.question, use_rag=MODELS[asked.model], max_tokens=asked.max_tokens)
         try:
             return await self._chat.ask(caller, question)
         except RagchatError:
@@ -142,7 +145,8 @@ class CompletionService:
 
     async def _aside(self, asked: Conversation) -> AsyncIterator[Event]:
         yield {"type": "sources", "docs": []}
-        async for item in background_prompts.answer(self._model, asked.question, asked.max_tokens):
+        masks = self._masking.masks()
+        async for item in background_prompts.answer(self._model, asked.question, asked.max_tokens, masks=masks):
             if isinstance(item, Delta):
                 yield {"type": "delta", "text": item.text}
             else:

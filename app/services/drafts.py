@@ -9,6 +9,7 @@ from app.db.uow import UnitOfWork
 from app.providers.ports import Finished, Passage
 from app.schemas.search import Source
 from app.services.budgets import Reservation, Usage, release, settle, usage_of
+from app.services.masking import Masks
 
 PIECES = 64
 
@@ -23,6 +24,10 @@ class Draft:
     answerable: bool = True
     asked: str = ""
     """The question as the passages answer it: with what it refers to, where it says too little itself."""
+    masks: Masks = field(default_factory=Masks)
+    """What a language model is not shown."""
+    read: set[int] = field(default_factory=set)
+    """The numbers of the sources that whoever answers has read: not all of them may fit into a prompt."""
     said: list[str] = field(default_factory=list)
     finish_reason: str = "stop"
     fallback_reason: str | None = None

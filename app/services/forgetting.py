@@ -2,8 +2,9 @@
 
 A passage's text and title leave the snapshots, the sentences that were cited for it leave the answers, and both leave
 the events that a client could replay. Traces never held either; but a question that was rewritten with the conversation
-may repeat such a sentence: what it was rewritten to leaves the session's traces. Runs in the transaction that deletes,
-and in the one that stores an answer whose document was deleted while it was written.
+may repeat such a sentence: what it was rewritten to leaves the session's traces. What was masked in the conversation
+may be the document's: it is forgotten, and what is said later is masked anew. Runs in the transaction that deletes, and
+in the one that stores an answer whose document was deleted while it was written.
 """
 
 from typing import Any
@@ -32,6 +33,7 @@ async def forget_document(uow: UnitOfWork, document_id: UUID) -> bool:
         ids = [message["id"] for message in citing]
         await uow.messages.forget_sources(ids, document_id, title=TITLE)
         await uow.turns.forget_queries(ids)
+        await uow.masking_maps.drop_of(ids)
     return len(citing) == AT_ONCE
 
 

@@ -108,8 +108,9 @@ class TurnWriter:
         await self._patiently(store, ending)
         self._live.publish(frames)
         log.info(
-            "turn.done", turn_id=str(self._live.turn_id), status=ending, sources=len(draft.sources), **draft.timing
-        )
+            "turn.done", turn_id=str(self._live.turn_id), status=ending, sources=len(draft.sources),
+            masked=draft.masks.counts, **draft.timing,
+        )  # fmt: skip
 
     async def _flush(self) -> None:
         try:

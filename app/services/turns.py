@@ -37,6 +37,8 @@ class Question:
     document_ids: list[UUID] | None = None
     client_message_id: str | None = None
     final_type: str = "assistant_message"
+    max_tokens: int | None = None
+    """Of an answer that a language model writes; never more than the service allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,7 @@ async def _asked(uow: UnitOfWork, turn: Turn) -> Question:
         top_k=options.get("top_k"),
         document_ids=[UUID(id_) for id_ in ids] if ids is not None else None,
         final_type=options.get("final_type", "assistant_message"),
+        max_tokens=options.get("max_tokens"),
     )
 
 
@@ -229,7 +232,8 @@ def _opening(question: Question, message_id: UUID) -> list[tuple[str, dict[str, 
 
 
 def _options(question: Question) -> dict[str, Any]:
-    return {
+    given = {} if question.max_tokens is None else {"max_tokens": question.max_tokens}
+    return given | {
         "use_rag": question.use_rag,
         "top_k": question.top_k,
         "lang": question.lang,

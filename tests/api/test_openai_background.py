@@ -1,7 +1,7 @@
 """Prompts that front ends send by themselves: answered, never searched for, never stored."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -41,7 +41,7 @@ class Model:
         self._items = items
         self.asked: list[Prompt] = []
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Any]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Any, None]:
         self.asked.append(prompt)
         for item in self._items:
             if isinstance(item, Exception):

@@ -101,7 +101,7 @@ class TestAnswers:
         assert answer["usage"]["total_tokens"] > 0
         assert answer["usage"]["model"].startswith(f"{provider}/stand-in.")
         trace = (await speaking.tenant.http.get(f"/api/v1/turns/{answer['turn_id']}/trace")).json()
-        assert trace["prompt_version"] == "answer-1"
+        assert trace["prompt_version"] == "answer-2"
 
     async def test_what_the_documents_do_not_hold_is_refused_without_a_call(self, speaking: Speaking) -> None:
         model = speaking.with_model("tokens")

@@ -137,6 +137,11 @@ REFUSALS = {
         {"app_env": "production", "api_key": STRONG_KEY, "jwt_secret": "change-me"},
         "JWT_SECRET is a known default, the API_KEY, or shorter than 32 bytes",
     ),
+    "no key to mask with": (
+        {"app_env": "production", "api_key": STRONG_KEY, "openai_model": "m"},
+        "MASKING_KEY must be set when",
+    ),
+    "a short one": ({"masking_key": "change-me"}, "MASKING_KEY is a known default or shorter than 32 characters"),
     "a typing error": ({"port": "eighty"}, "PORT: Input should be a valid integer"),
     "not postgres": ({"database_url": "mysql://localhost/x"}, "DATABASE_URL"),
     "not a url": ({"database_url": "nonsense"}, "DATABASE_URL"),

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MODELS = 10_000
+RECENT = 5
 
 
 @dataclass
@@ -17,6 +18,8 @@ class Asked:
     headers: dict[str, str] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     """The body of the last request."""
+    recent: list[dict[str, Any]] = field(default_factory=list)
+    """Those of the last few, it included."""
 
 
 class Record:
@@ -29,6 +32,7 @@ class Record:
         asked = self._models.setdefault(model, Asked())
         asked.count += 1
         asked.headers, asked.last = dict(headers), body
+        asked.recent = [*asked.recent, body][-RECENT:]
         return asked
 
     def clear(self) -> None:

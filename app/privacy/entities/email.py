@@ -10,7 +10,8 @@ from app.privacy.folding import Folded
 _LETTERS = "A-Za-z\\u00c0-\\u02af\\u0370-\\u0963\\u0966-\\u1fff\\u3041-\\ud7ff"
 _LABEL = f"[0-9{_LETTERS}](?:[0-9{_LETTERS}_-]{{0,62}}+(?<![_-]))?"
 _TOP = f"(?:[Xx][Nn]--[0-9A-Za-z-]{{2,59}}(?<!-)|[A-Za-z]{{2,24}}|(?![A-Za-z])[{_LETTERS}]{{2,24}})(?![0-9A-Za-z])"
-_DOMAIN = re.compile(rf"@(?:{_LABEL}\.){{1,8}}{_TOP}")
+_DOMAIN = re.compile(rf"@(?:{_LABEL}(?:\.|\[\.\])){{1,8}}{_TOP}")
+"""Also with `[.]`, as answers spell addresses that nobody may click on."""
 _AT = re.compile(
     rf"[ ]?[\[({{][ ]?at[ ]?[\])}}][ ]?(?:{_LABEL}[ ]?(?:\.|[\[({{][ ]?dot[ ]?[\])}}])[ ]?){{1,8}}{_TOP}", re.IGNORECASE
 )
@@ -50,4 +51,8 @@ def _is_foreign(char: str) -> bool:
     return re.match(f"[{_LETTERS}]", char) is not None
 
 
-EMAIL = Entity("EMAIL", _find, canonical=lowered)
+def _with_plain_dots(value: str) -> str:
+    return lowered(value).replace("[.]", ".")
+
+
+EMAIL = Entity("EMAIL", _find, canonical=_with_plain_dots)

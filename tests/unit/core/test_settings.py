@@ -84,3 +84,32 @@ def test_development_secret_is_made_once_and_for_the_owner_only(tmp_path: Path) 
     assert is_strong_key(secret, MINIMUM_SECRET_BYTES)
     assert development_secret(tmp_path) == secret
     assert stat.S_IMODE((tmp_path / "jwt_secret").stat().st_mode) == 0o600
+
+
+KEYS = {"app_env": "production", "api_key": "f3b1c2d4e5a69788f3b1c2d4e5a69788"}
+
+
+@pytest.mark.parametrize(
+    "model", [{"openai_model": "m"}, {"bedrock_model_id": "m"}, {"llm_provider": "bedrock,extractive"}]
+)
+def test_no_start_outside_development_without_a_key_to_seal_what_is_masked(model: dict[str, str]) -> None:
+    with pytest.raises(UnsafeSettings) as refused:
+        settings(**KEYS, **model)
+    assert refused.value.code == "masking_key_missing"
+    assert settings(**model).masking_keys == ()
+    assert settings(**KEYS, **model, masking="off").masking == "off"
+    assert settings(**KEYS, **model, masking_key=new_key()).asks_models
+
+
+def test_without_a_language_model_nothing_is_masked() -> None:
+    assert not settings(**KEYS).asks_models
+    assert not settings(**KEYS, llm_provider="extractive", openai_model="m").asks_models
+
+
+def test_several_masking_keys_each_strong() -> None:
+    new, old = new_key(), new_key()
+    assert settings(masking_key=f"{new}, {old},").masking_keys == (new, old)
+    for weak in ("short", f"{new},{old[:31]}", "x" * 40):
+        with pytest.raises(UnsafeSettings, match="masking_key_weak") as refused:
+            settings(masking_key=weak)
+        assert new not in refused.value.detail

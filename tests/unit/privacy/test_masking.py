@@ -177,3 +177,10 @@ def test_what_is_masked_is_not_masked_again():
     once = mask(f"{AADHAAR} <PHONE_1>", known)
     assert isinstance(once, Masked)
     assert mask(once, known) is once
+
+
+@pytest.mark.parametrize("first", [0, 5, 39, 40, 41])
+@pytest.mark.parametrize("gap", [30, 103, 104, 105, 300])
+def test_the_first_of_several_codes_however_far_apart(first, gap):
+    text = f"{'x ' * (first // 2)}{' ' * (first % 2)}HDFC0001234{' ,' * (gap // 2)}{' ' * (gap % 2)}27AAPFU0939F1ZV"
+    assert [name for name, _ in found(text)] == ["IFSC", "GSTIN"]

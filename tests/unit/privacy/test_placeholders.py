@@ -3,7 +3,7 @@ from uuid import UUID
 
 import pytest
 
-from app.privacy import MaskingMap, Restorer, mask
+from app.privacy import MaskingMap, Restorer, marks, mask, mask_together
 from app.privacy.placeholders import UnknownVersion
 from app.privacy.vault import Sealed, Vault
 
@@ -115,3 +115,67 @@ def test_keys_can_be_changed(known):
         Vault({"b": new}, "b").open(sealed, SESSION)
     with pytest.raises(ValueError, match="32 bytes"):
         Vault({"a": b"short"}, "a")
+
+
+def test_keys_of_random_texts():
+    known = MaskingMap()
+    new, old = "n" * 32, "o" * 32
+    vault = Vault.of_secrets([new, old])
+    assert vault.current == Vault.of_secrets([new]).current != Vault.of_secrets([old]).current
+    assert new not in vault.current
+    for secrets in ([new], [new, old], [old, new], [new, new]):
+        assert Vault.of_secrets(secrets).open(vault.seal(known, SESSION), SESSION).to_json() == known.to_json()
+    with pytest.raises(Sealed):
+        Vault.of_secrets([old]).open(vault.seal(known, SESSION), SESSION)
+
+
+def test_only_what_was_handed_out_is_restored(known):
+    handed = known.handed("Call <PHONE_1>, not <PHONE_2>.")
+    assert handed == {"<PHONE_1>": PHONE}
+    restorer = Restorer(handed, lambda value: value.replace("+", "plus "))
+    assert restorer.feed("<PHONE_1> <AADHAAR_1>") == f"{PHONE.replace('+', 'plus ')} <AADHAAR_1>"
+
+
+class TestWhatIsKnownAlready:
+    """A number that was called an account is one wherever it stands later."""
+
+    @pytest.fixture
+    def known(self):
+        known = MaskingMap()
+        mask("A/c no 50100123456789, passport J8369854, password: hunter22x", known)
+        return known
+
+    @pytest.mark.parametrize(
+        ("text", "leaves_as"),
+        [
+            ("It is 50100123456789.", "It is <ACCOUNT_1>."),
+            ("50100123456789కి, (J8369854)", "<ACCOUNT_1>కి, (<PASSPORT_1>)"),
+            ("hunter22x or Hunter22x", "<API_KEY_1> or Hunter22x"),
+            ("501001234567890 150100123456789 x50100123456789 J83698541", None),
+        ],
+    )
+    def test_without_the_word_that_gave_it_away(self, known, text, leaves_as):
+        once = mask(text, known)
+        assert once == (leaves_as or text)
+        assert known.restore(once) == text
+
+    def test_and_in_another_text_that_leaves_with_it(self):
+        texts = ["It is 50100123456789.", "A/c no 50100123456789"]
+        known = MaskingMap()
+        assert [*mask_together({text: marks(text) for text in texts}, known).values()] == [
+            "It is <ACCOUNT_1>.", "A/c no <ACCOUNT_1>",
+        ]  # fmt: skip
+
+    def test_after_it_was_stored(self, known):
+        assert mask("It is 50100123456789.", MaskingMap.from_json(known.to_json())) == "It is <ACCOUNT_1>."
+
+    def test_a_version_stays_one(self):
+        assert mask("ip 10.0.0.7 and version 10.0.0.7", MaskingMap()) == "ip <IP_1> and version 10.0.0.7"
+
+
+def test_addresses_as_answers_spell_them():
+    """Answers make addresses dead; in the next prompt they are what was said before."""
+    known = MaskingMap()
+    text = "ramesh@example.co.in ramesh@example[.]co[.]in राम@उदाहरण[.]भारत"
+    assert mask(text, known) == "<EMAIL_1> <EMAIL_1_2> <EMAIL_2>"
+    assert known.restore(mask(text, known)) == text

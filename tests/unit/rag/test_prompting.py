@@ -22,9 +22,9 @@ from app.rag.rewriting import LONGEST_QUESTION, is_background_task, parse_rewrit
 from tests.conftest import ROOT
 
 VERSIONS = {
-    "answer-1": "9135e84de2494f23",
-    "plain-1": "7c774c060b0365ee",
-    "rewrite-1": "3bcf2b13aa1049b5",
+    "answer-2": "11673bd13fa25ddf",
+    "plain-2": "90f60ba39c1ce76f",
+    "rewrite-2": "829ee61194e6d22f",
 }
 CANARY = "canary-7f3e"
 HOSTILE = [
@@ -236,9 +236,17 @@ def test_a_changed_prompt_has_another_version():
 
 
 def test_versions_are_told():
-    assert answer().version == "answer-1"
-    assert build_plain_prompt("Hi", [], lang="en", window=8000, max_tokens=9).version == "plain-1"
-    assert build_rewrite_prompt("Hi", [], "en").version == "rewrite-1"
+    assert answer().version == "answer-2"
+    assert build_plain_prompt("Hi", [], lang="en", window=8000, max_tokens=9).version == "plain-2"
+    assert build_rewrite_prompt("Hi", [], "en").version == "rewrite-2"
+
+
+def test_placeholders_stay_whole_and_nothing_that_looks_like_them():
+    text = "<PHONE_1> <API_KEY_2_3> <PHONE_x> <SPECIAL_1> <phone_1>"
+    assert harmless(text) == "<PHONE_1> <API_KEY_2_3> < PHONE_x> < SPECIAL_1> < phone_1>"
+    built = answer(passages=[Found(1, "Call <PHONE_1>.", title='Of <EMAIL_1>, "x" > <y>')])
+    assert "title=\"Of <EMAIL_1>, 'x' ) < y)\"" in built.prompt.messages[-1].content
+    assert "Call <PHONE_1>." in built.prompt.messages[-1].content
 
 
 def test_the_conversation_is_quoted_for_rewriting():
