@@ -23,6 +23,11 @@ def number(value: Any) -> bool:
     return value is None or isinstance(value, int | float)
 
 
+def counts(value: Any) -> bool:
+    """How many of each kind."""
+    return isinstance(value, Mapping) and all(word(kind) and number(many) for kind, many in value.items())
+
+
 def matching(pattern: str) -> Rule:
     compiled = re.compile(pattern, re.ASCII)
     return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
@@ -59,6 +64,7 @@ FIELDS: Mapping[str, Rule] = {
     "job_id": uuid,
     "key_id": uuid,
     "kind": word,
+    "masked": counts,
     "message_id": uuid,
     "method": lambda value: value in METHODS or value == OTHER,
     "model": name,
