@@ -212,8 +212,7 @@ def _assemble(
     )  # fmt: skip
     return Runtime(
         settings=settings, engine=engine, uow=uow, storage=storage,
-        auth=accounts.auth,
-        accounts=accounts,
+        accounts=accounts, auth=accounts.auth,
         idempotency=IdempotencyService(uow),
         sessions=SessionService(uow),
         messages=MessageService(uow),
