@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import HTTP_ERROR, HTTP_PROBLEMS, problem_response
 from app.api.request_head import head_refusal
+from app.core.audit import ANONYMOUS, Origin, network_of, origin
 from app.core.logging import get_logger
 
 REQUEST_ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
@@ -38,6 +39,8 @@ class RequestContext:
         scope["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        host, _ = scope.get("client") or (None, 0)
+        origin.set(Origin(network_of(host), request_id, ANONYMOUS))
         await self._answer(scope, receive, _Answer(scope, receive, send, request_id))
 
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
