@@ -54,6 +54,7 @@ from app.services.links import LinkService
 from app.services.live_turns import LiveTurns
 from app.services.masking import MaskingService, masking_of
 from app.services.messages import MessageService
+from app.services.personal_data import PersonalData, make_personal_data
 from app.services.reindexing import ReindexService
 from app.services.retrieval import RetrievalService
 from app.services.sessions import SessionService
@@ -104,6 +105,7 @@ class Runtime:
     budgets: BudgetService
     usage: UsageService
     webhooks: WebhookService
+    personal_data: PersonalData
     health: HealthService
     draining: Draining
 
@@ -206,6 +208,7 @@ def _assemble(
     accounts = make_accounts(settings, uow)
     live, draining, budgets = LiveTurns(), Draining(), BudgetService(uow, limits_of(settings))
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
+    housekeeping = TurnHousekeeping(uow, events_hours=settings.turn_events_hours)
     turns = TurnService(uow, live, signals)
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
     masking = masking_of(settings, uow)
@@ -223,8 +226,7 @@ def _assemble(
         reindexing=ReindexService(uow),
         ingestion=IngestionService(Parts(uow, storage, spaces, _limits(settings))),
         spaces=spaces, statistics=StatisticsService(uow), retrieval=retrieval,
-        turns=turns, turn_signals=signals,
-        turn_housekeeping=TurnHousekeeping(uow, events_hours=settings.turn_events_hours),
+        turns=turns, turn_signals=signals, turn_housekeeping=housekeeping,
         chat=chat,
         completions=CompletionService(uow, chat, turns, masking, max_chars=settings.max_message_chars, model=models),
         embeddings=EmbeddingService(spaces),
@@ -232,6 +234,7 @@ def _assemble(
         budgets=budgets,
         usage=UsageService(uow),
         webhooks=_webhooks(uow, settings),
+        personal_data=make_personal_data(settings, uow, storage, housekeeping.compact, accounts.auth.forget),
         health=HealthService(engine, storage, degraded=partial(_degraded, spaces, models), draining=draining),
         draining=draining,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from app.api.addresses import Network, look_behind_proxies
 from app.api.errors import HTTP_ERROR, HTTP_PROBLEMS, problem, problem_response
 from app.api.rate_limit import rate_limit_headers
 from app.api.request_head import head_refusal
+from app.core.audit import ANONYMOUS, Origin, network_of, origin
 from app.core.errors import RateLimited
 from app.core.log_fields import METHODS, OTHER
 from app.core.logging import get_logger
@@ -51,6 +52,8 @@ class RequestContext:
         look_behind_proxies(scope, self._proxies)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        host, _ = scope.get("client") or (None, 0)
+        origin.set(Origin(network_of(host), scope["request_id"], ANONYMOUS))
         await self._answer(scope, receive, _Answer(scope, receive, send, self._headers(scope)))
 
     def _headers(self, scope: Scope) -> dict[str, str]:

@@ -27,6 +27,7 @@ TAGS = [
     {"name": "api keys", "description": "For admins: keys for programs, each with a name and scopes."},
     {"name": "usage", "description": "Tokens and money that language models took, and what is left of the limits."},
     {"name": "openai", "description": "OpenAI's API: chat with the documents from any of its clients."},
+    {"name": "privacy", "description": "A person's own data: exported, erased with a receipt."},
     {"name": "webhooks", "description": "Tell your own service when a document is ready or has failed."},
     {"name": "health", "description": "For people, load balancers and monitors; no key needed."},
 ]

@@ -7,6 +7,7 @@ import typer
 
 from app.cli.accounts_commands import create_key, create_user
 from app.cli.evaluation_commands import evaluation
+from app.cli.personal_data_commands import audit, erase, export, purge
 from app.cli.usage_commands import prices, usage
 
 app = typer.Typer(
@@ -27,6 +28,10 @@ app.add_typer(prices, name="prices")
 app.command("usage")(usage)
 app.command("create-user")(create_user)
 app.command("create-key")(create_key)
+app.command("erase")(erase)
+app.command("export")(export)
+app.command("audit")(audit)
+app.command("purge")(purge)
 privacy = typer.Typer(no_args_is_help=True, help="Personal data: how well it is found.")
 app.add_typer(privacy, name="privacy")
 SpaceName = Annotated[str, typer.Argument(help="The space's id, or its model.", show_default=False)]

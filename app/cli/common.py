@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 
+from app.core.audit import COMMAND_LINE, Origin, origin
 from app.core.errors import RagchatError
 from app.core.settings import Settings
 
@@ -56,6 +57,7 @@ def writable_parent(folder: Path) -> bool:
 
 def run(work: Callable[[], Awaitable[T]], *, refusal: str = "") -> T:
     """Runs a command's coroutine. Errors with a code become one line; SIGTERM and SIGHUP are as gentle as Ctrl-C."""
+    origin.set(Origin(actor=COMMAND_LINE))
     try:
         return asyncio.run(_cancelled_by_signals(work))
     except RagchatError as exc:

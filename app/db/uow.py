@@ -13,10 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from app.core.caller import Caller
 from app.db.engine import database_errors
 from app.repositories.api_keys import ApiKeyRepository
+from app.repositories.audit import AuditRepository
 from app.repositories.budgets import BudgetRepository
 from app.repositories.chunks import ChunkRepository
 from app.repositories.completions import CompletionRepository
 from app.repositories.documents import DocumentRepository
+from app.repositories.erasures import ErasureRepository
 from app.repositories.evaluation import EvaluationRepository
 from app.repositories.feedback import FeedbackRepository
 from app.repositories.idempotency import IdempotencyRepository
@@ -25,6 +27,7 @@ from app.repositories.masking_maps import MaskingMapRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.prices import PriceRepository
 from app.repositories.refresh_tokens import RefreshTokenRepository
+from app.repositories.retention import RetentionRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.spaces import SpaceRepository
 from app.repositories.statistics import StatisticsRepository
@@ -48,6 +51,10 @@ class UnitOfWork:
         return ApiKeyRepository(self._session, self.caller)
 
     @cached_property
+    def audit(self) -> AuditRepository:
+        return AuditRepository(self._session, self.caller)
+
+    @cached_property
     def budgets(self) -> BudgetRepository:
         return BudgetRepository(self._session, self.caller)
 
@@ -62,6 +69,10 @@ class UnitOfWork:
     @cached_property
     def documents(self) -> DocumentRepository:
         return DocumentRepository(self._session, self.caller)
+
+    @cached_property
+    def erasures(self) -> ErasureRepository:
+        return ErasureRepository(self._session, self.caller)
 
     @cached_property
     def evaluation(self) -> EvaluationRepository:
@@ -94,6 +105,10 @@ class UnitOfWork:
     @cached_property
     def refresh_tokens(self) -> RefreshTokenRepository:
         return RefreshTokenRepository(self._session, self.caller)
+
+    @cached_property
+    def retention(self) -> RetentionRepository:
+        return RetentionRepository(self._session, self.caller)
 
     @cached_property
     def sessions(self) -> SessionRepository:

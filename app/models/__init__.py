@@ -1,11 +1,13 @@
 """All tables, so that metadata is complete wherever one is imported."""
 
 from app.models.api_keys import ApiKey
+from app.models.audit import AuditEntry
 from app.models.base import Base
 from app.models.budgets import Budget, BudgetReservation
 from app.models.chunks import Chunk, ChunkEmbedding
 from app.models.completions import CompletionHead
 from app.models.documents import Document, DocumentVersion
+from app.models.erasures import Erasure
 from app.models.feedback import Feedback
 from app.models.idempotency import IdempotencyKey
 from app.models.jobs import Job
@@ -24,6 +26,7 @@ from app.models.webhooks import Webhook
 
 __all__ = [
     "ApiKey",
+    "AuditEntry",
     "Base",
     "Budget",
     "BudgetReservation",
@@ -35,6 +38,7 @@ __all__ = [
     "Document",
     "DocumentVersion",
     "EmbeddingSpace",
+    "Erasure",
     "Feedback",
     "IdempotencyKey",
     "Job",

@@ -1,16 +1,23 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.ids import new_id
 from app.models import ApiKey, Tenant
-from app.repositories.base import Repository
+from app.repositories.base import Repository, rowcount
 from app.repositories.paging import Paging
 
 SETTINGS_KEY = "API_KEY"
 """The name of the key that comes from the settings; at most one in force."""
+
+PURGE = text("""
+DELETE FROM api_keys WHERE id IN (
+    SELECT id FROM api_keys WHERE least(revoked_at, expires_at) < now() - make_interval(days => :days)
+    LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+""")
 
 
 class ApiKeyRepository(Repository):
@@ -38,6 +45,10 @@ class ApiKeyRepository(Repository):
         await self._session.execute(
             row.on_conflict_do_update(index_elements=[ApiKey.key_hash], set_={"revoked_at": None, "scopes": scopes})
         )
+
+    async def purge(self, *, days: int, limit: int) -> int:
+        """Of every tenant: keys that were revoked, or have expired, so long ago."""
+        return rowcount(await self._session.execute(PURGE, {"days": days, "limit": limit}))
 
     async def ensure_tenant(self, tenant_id: UUID, name: str) -> None:
         await self._session.execute(insert(Tenant).values(id=tenant_id, name=name).on_conflict_do_nothing())
@@ -84,3 +95,12 @@ class ApiKeyRepository(Repository):
             .values(last_used_at=func.now())
         )
         await self._session.execute(statement.execution_options(synchronize_session=False))
+
+    async def made_by(self, user_id: UUID) -> list[ApiKey]:
+        """Also those that were revoked."""
+        statement = select(ApiKey).where(ApiKey.created_by == user_id, self._mine(ApiKey)).order_by(ApiKey.id)
+        return [*(await self._session.execute(statement)).scalars()]
+
+    async def delete(self, key_ids: list[UUID]) -> int:
+        statement = delete(ApiKey).where(ApiKey.id.in_(key_ids), self._mine(ApiKey))
+        return rowcount(await self._session.execute(statement.execution_options(synchronize_session=False)))

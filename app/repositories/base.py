@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Result, Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.caller import Caller
@@ -35,6 +35,11 @@ class Repository:
         more = len(rows) > paging.limit
         rows = rows[: paging.limit]
         return rows, total, encode_cursor(rows[-1].created_at, rows[-1].id) if more else None
+
+
+def rowcount(result: Result[Any]) -> int:
+    """How many rows a statement without RETURNING has changed."""
+    return int(result.rowcount)  # type: ignore[attr-defined]
 
 
 def like_pattern(text: str) -> str:

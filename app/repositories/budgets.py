@@ -14,8 +14,9 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, text
 
-from app.models import BudgetReservation
-from app.repositories.base import Repository
+from app.core.pseudonyms import ERASED, user_digest
+from app.models import Budget, BudgetReservation
+from app.repositories.base import Repository, rowcount
 from app.repositories.prices import MILLIONTH, price_of
 
 HELD_SECONDS = 300
@@ -90,11 +91,16 @@ CROSS JOIN LATERAL (
 ) AS held
 """)  # noqa: S608  constants
 
+# Of a session that is gone because its user was erased: the amount stays, the name does not come back.
+_USER = f"""CASE WHEN CAST(:session_id AS uuid) IS NULL AND EXISTS (
+        SELECT FROM erasures e WHERE e.tenant_id = :tenant AND e.user_digest = :user_digest
+    ) THEN '{ERASED}' ELSE CAST(:user_id AS text) END"""
+
 SETTLE = text(f"""
 WITH entry AS (
     INSERT INTO usage_records (id, tenant_id, user_id, key_id, session_id, turn_id, message_id, model, input_tokens,
                                output_tokens, cost, estimated)
-    SELECT :id, :tenant, :user_id, :key_id, :session_id, :turn_id, :message_id, n.model, n.input, n.output,
+    SELECT :id, :tenant, {_USER}, :key_id, :session_id, :turn_id, :message_id, n.model, n.input, n.output,
            (n.input * p.input_price + n.output * p.output_price) * {MILLIONTH}, :estimated
     FROM (SELECT CAST(:model AS text) AS model, CAST(:input AS bigint) AS input, CAST(:output AS bigint) AS output) AS n
     LEFT JOIN LATERAL ({price_of("n.model")}) AS p ON true
@@ -209,11 +215,19 @@ class BudgetRepository(Repository):
 
         The answer's `usage` gets what only this knows: the cost, and numbers that were estimated.
         """
-        found = await self._session.execute(SETTLE, values | {"tenant": self._caller.tenant_id})
+        digest = user_digest(self._caller.tenant_id, values["user_id"])
+        found = await self._session.execute(SETTLE, values | {"tenant": self._caller.tenant_id, "user_digest": digest})
         cost: Decimal | None = found.scalar_one_or_none()
         return cost
 
-    async def purge(self, *, limit: int) -> None:
+    async def forget_user(self, user_id: str) -> int:
+        """Their own counters, and what they had reserved; the tenant's and the keys' counters keep the amounts."""
+        counters = delete(Budget).where(self._mine(Budget), Budget.scope == "user", Budget.scope_id == user_id)
+        held = delete(BudgetReservation).where(self._mine(BudgetReservation), BudgetReservation.user_id == user_id)
+        return rowcount(await self._session.execute(counters)) + rowcount(await self._session.execute(held))
+
+    async def purge(self, *, limit: int) -> int:
         """Of all tenants: reservations that ran out long ago, counters of periods that are over."""
-        await self._session.execute(PURGE_RESERVATIONS, {"seconds": FORGOTTEN_SECONDS, "limit": limit})
-        await self._session.execute(PURGE_COUNTERS, {"days": COUNTERS_KEPT_DAYS, "limit": limit})
+        held = await self._session.execute(PURGE_RESERVATIONS, {"seconds": FORGOTTEN_SECONDS, "limit": limit})
+        counters = await self._session.execute(PURGE_COUNTERS, {"days": COUNTERS_KEPT_DAYS, "limit": limit})
+        return rowcount(held) + rowcount(counters)

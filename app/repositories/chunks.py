@@ -103,6 +103,9 @@ class ChunkRepository(Repository):
             return await self._hybrid(query, exact=True), True
         return rows, exact
 
+    async def count_of(self, document_ids: list[UUID]) -> int:
+        return await self._count(select(Chunk.id).where(Chunk.document_id.in_(document_ids), self._mine(Chunk)))
+
     async def background(self, query: SearchQuery) -> tuple[int, float]:
         """(how many passages the tenant has, their mean cosine to the question). The query has an embedding."""
         statement = search_sql.background_statement(query.space_id, query.width)

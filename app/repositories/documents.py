@@ -175,6 +175,11 @@ class DocumentRepository(Repository):
         values = {"progress_done": Document.progress_done + done}
         return await self.update(document_id, version, values) is not None
 
+    async def owned_by(self, user_id: str, *, after: UUID, limit: int) -> list[Document]:
+        """The user's own, in the order of ids."""
+        statement = select(Document).where(self._writable(), Document.owner_id == user_id, Document.id > after)
+        return [*(await self._session.execute(statement.order_by(Document.id).limit(limit))).scalars()]
+
     async def keep_alive(self, document_ids: set[UUID]) -> set[UUID]:
         """Those that exist; none of them can be deleted before this transaction has ended."""
         statement = select(Document.id).where(Document.id.in_(document_ids), self._mine(Document))

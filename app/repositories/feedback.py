@@ -1,7 +1,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models import Feedback
@@ -33,6 +33,11 @@ class FeedbackRepository(Repository):
         )
         returning = statement.returning(Feedback).execution_options(populate_existing=True)
         return (await self._session.execute(returning)).scalar_one()
+
+    async def of(self, message_ids: list[UUID]) -> list[Feedback]:
+        """The caller must have loaded the messages as theirs."""
+        statement = select(Feedback).where(Feedback.message_id.in_(message_ids), self._mine(Feedback))
+        return [*(await self._session.execute(statement)).scalars()]
 
     async def rated(self, rating: str | None) -> list[dict[str, Any]]:
         """Rated answers of turns, oldest first: question, answer, and the places that its citations name."""

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.core.idempotency import Claim, Reply
 from app.models import IdempotencyKey
-from app.repositories.base import Repository
+from app.repositories.base import Repository, rowcount
 
 _STORED = (
     IdempotencyKey.fingerprint,
@@ -17,6 +17,14 @@ _STORED = (
     IdempotencyKey.body,
 )
 _EXPIRES = func.now() + text("interval '24 hours'")
+
+REMOVE_SESSIONS = text("""
+DELETE FROM idempotency_keys WHERE tenant_id = :tenant AND subject_id IN (
+    SELECT unnest(CAST(:ids AS uuid[]))
+    UNION ALL SELECT id FROM turns WHERE session_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL SELECT id FROM messages WHERE session_id = ANY(CAST(:ids AS uuid[]))
+)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,19 @@ class IdempotencyRepository(Repository):
         )
         await self._session.execute(statement)
 
+    async def remove_sessions(self, session_ids: list[UUID]) -> int:
+        """Before they are deleted: keys, fingerprints and answers of what made them, their turns and messages."""
+        values = {"tenant": self._caller.tenant_id, "ids": session_ids}
+        return rowcount(await self._session.execute(REMOVE_SESSIONS, values))
+
+    async def remove(self, subject_ids: list[UUID]) -> int:
+        statement = delete(IdempotencyKey).where(self._mine(IdempotencyKey), IdempotencyKey.subject_id.in_(subject_ids))
+        return rowcount(await self._session.execute(statement))
+
+    async def remove_of(self, principal: str) -> int:
+        statement = delete(IdempotencyKey).where(self._mine(IdempotencyKey), IdempotencyKey.principal == principal)
+        return rowcount(await self._session.execute(statement))
+
     async def purge(self, *, limit: int) -> int:
         """Deletes what has expired, of every tenant; how many."""
         primary_key = tuple_(
@@ -99,5 +120,4 @@ class IdempotencyRepository(Repository):
             .with_for_update(skip_locked=True)
         )
         statement = delete(IdempotencyKey).where(primary_key.in_(expired))
-        found = await self._session.execute(statement.execution_options(synchronize_session=False))
-        return int(found.rowcount)  # type: ignore[attr-defined]
+        return rowcount(await self._session.execute(statement.execution_options(synchronize_session=False)))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.core.ids import new_id
 from app.models import Job
-from app.repositories.base import Repository
+from app.repositories.base import Repository, rowcount
 
 CHANNEL = "ragchat_jobs"
 LEASE_SECONDS = 15
@@ -86,7 +86,11 @@ ON CONFLICT DO NOTHING
 
 PURGE = text("""
 DELETE FROM jobs WHERE id IN (
-    SELECT id FROM jobs WHERE state = 'done' AND finished_at < now() - make_interval(days => :days)
+    SELECT id FROM jobs
+    WHERE (state = 'done' OR state = 'dead' AND kind = ANY(CAST(:also_dead AS text[])))
+      AND (CAST(:only AS text[]) IS NULL OR kind = ANY(CAST(:only AS text[])))
+      AND NOT kind = ANY(CAST(:but AS text[]))
+      AND finished_at < now() - make_interval(days => :days)
     ORDER BY finished_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 """)
@@ -259,7 +263,13 @@ class JobRepository(Repository):
         """A queued or running job is dead now; whoever runs it may write no more."""
         await self._session.execute(END_NOW, {"id": job_id, "error": error_code})
 
-    async def purge(self, *, days: int, limit: int) -> int:
-        """Deletes jobs that were done so long ago; how many. Dead ones stay until somebody has looked at them."""
-        found = await self._session.execute(PURGE, {"days": days, "limit": limit})
-        return int(found.rowcount)  # type: ignore[attr-defined]
+    async def purge(self, *, days: int, limit: int, but: Collection[str] = ()) -> int:
+        """Deletes jobs that were done so long ago, of any kind `but` those. Dead ones stay until somebody has looked
+        at them."""
+        values = {"days": days, "limit": limit, "only": None, "but": [*but], "also_dead": []}
+        return rowcount(await self._session.execute(PURGE, values))
+
+    async def purge_kinds(self, kinds: Collection[str], *, days: int, limit: int) -> int:
+        """Those of the kinds, done or dead."""
+        values = {"days": days, "limit": limit, "only": [*kinds], "but": [], "also_dead": [*kinds]}
+        return rowcount(await self._session.execute(PURGE, values))

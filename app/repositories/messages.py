@@ -97,6 +97,11 @@ class MessageRepository(Repository):
         rows = rows[: paging.limit]
         return rows, total, encode_cursor(rows[-1]["seq"]) if more else None
 
+    async def after(self, session_id: UUID, seq: int, *, limit: int) -> list[dict[str, Any]]:
+        """Messages of a session with their sources, in order, from behind `seq`."""
+        statement = self._select().where(Message.session_id == session_id, Message.seq > seq)
+        return await self._rows(statement.order_by(Message.seq).limit(limit))
+
     async def before_turn(self, turn_id: UUID, *, limit: int) -> list[dict[str, Any]]:
         """sender, content and status of what people and assistants said before the turn's question, oldest first."""
         values = {"tenant": self._caller.tenant_id, "turn": turn_id, "limit": limit}

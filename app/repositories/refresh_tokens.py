@@ -5,7 +5,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.core.ids import new_id
 from app.models import RefreshToken
-from app.repositories.base import Repository
+from app.repositories.base import Repository, rowcount
+
+PURGE = text("""
+DELETE FROM refresh_tokens WHERE id IN (
+    SELECT id FROM refresh_tokens WHERE expires_at < now() - interval '1 day'
+    ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+""")
 
 
 class RefreshTokenRepository(Repository):
@@ -60,3 +67,7 @@ class RefreshTokenRepository(Repository):
             RefreshToken.expires_at < func.now() - text("interval '1 day'"),
         )
         await self._session.execute(statement.execution_options(synchronize_session=False))
+
+    async def purge(self, *, limit: int) -> int:
+        """Of every tenant: those that ended more than a day ago."""
+        return rowcount(await self._session.execute(PURGE, {"limit": limit}))

@@ -19,6 +19,18 @@ WHERE id = :session AND tenant_id = :tenant AND (CAST(:user AS text) IS NULL OR 
 RETURNING next_seq - CAST(:count AS int)
 """)
 
+CONTENTS = text("""
+SELECT (SELECT count(*) FROM messages WHERE session_id = ANY(s.ids)) AS messages,
+       (SELECT count(*) FROM message_sources x JOIN messages m ON m.id = x.message_id WHERE m.session_id = ANY(s.ids))
+           AS message_sources,
+       (SELECT count(*) FROM feedback f JOIN messages m ON m.id = f.message_id WHERE m.session_id = ANY(s.ids))
+           AS feedback,
+       (SELECT count(*) FROM turns WHERE session_id = ANY(s.ids)) AS turns,
+       (SELECT count(*) FROM turn_events e JOIN turns t ON t.id = e.turn_id WHERE t.session_id = ANY(s.ids))
+           AS turn_events
+FROM (SELECT CAST(:ids AS uuid[]) AS ids) AS s
+""")
+
 
 class SessionRepository(Repository):
     def _owned(self) -> ColumnElement[bool]:
@@ -121,6 +133,24 @@ class SessionRepository(Repository):
     async def delete(self, session_id: UUID) -> bool:
         statement = delete(ChatSession).where(ChatSession.id == session_id, self._owned()).returning(ChatSession.id)
         return (await self._session.execute(statement)).scalar_one_or_none() is not None
+
+    async def lock_of(self, user_id: str, *, limit: int) -> list[UUID]:
+        """Some of the user's sessions, locked for this transaction."""
+        statement = select(ChatSession.id).where(self._owned(), ChatSession.user_id == user_id)
+        statement = statement.order_by(ChatSession.id).limit(limit).with_for_update()
+        return [*(await self._session.execute(statement)).scalars()]
+
+    async def after(self, last_id: UUID, *, user_id: str, limit: int) -> list[ChatSession]:
+        """The user's, in the order of ids."""
+        statement = select(ChatSession).where(self._owned(), ChatSession.user_id == user_id, ChatSession.id > last_id)
+        return [*(await self._session.execute(statement.order_by(ChatSession.id).limit(limit))).scalars()]
+
+    async def delete_many(self, session_ids: list[UUID]) -> dict[str, int]:
+        """Those that this transaction has locked; what went with them, by table."""
+        counts = (await self._session.execute(CONTENTS, {"ids": session_ids})).mappings().one()
+        statement = delete(ChatSession).where(ChatSession.id.in_(session_ids), self._owned()).returning(ChatSession.id)
+        deleted = [*(await self._session.execute(statement)).scalars()]
+        return {"sessions": len(deleted), **counts}
 
     async def take_seq(self, session_id: UUID, count: int = 1) -> int | None:
         """The first of `count` message numbers, under the session's row lock; None when it is not the caller's.

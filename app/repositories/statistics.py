@@ -25,6 +25,8 @@ FROM documents d WHERE d.tenant_id = :tenant AND d.indexed_version IS NOT NULL
 
 FORGET_TERMS = text("DELETE FROM term_statistics WHERE tenant_id = :tenant")
 
+FORGET_CORPUS = text("DELETE FROM corpus_statistics WHERE tenant_id = :tenant")
+
 ADD_TERMS = text("""
 INSERT INTO term_statistics (tenant_id, lexeme, chunks)
 SELECT :tenant, u.lexeme, round(count(*) * :every)
@@ -50,6 +52,11 @@ class StatisticsRepository(Repository):
         """Whether the tenant has so many passages, of whatever version."""
         found = await self._session.execute(IS_LARGE, {"tenant": self._caller.tenant_id, "least": least})
         return bool(found.scalar_one())
+
+    async def forget(self) -> None:
+        """Words of passages that are gone must not stay in a list of words."""
+        await self._session.execute(FORGET_TERMS, {"tenant": self._caller.tenant_id})
+        await self._session.execute(FORGET_CORPUS, {"tenant": self._caller.tenant_id})
 
     async def refresh(self, space_id: int) -> bool:
         """False when what is known is still good enough."""

@@ -118,6 +118,24 @@ class TurnRepository(Repository):
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
 
+    async def after(self, last_id: UUID, *, session_id: UUID, limit: int) -> list[Turn]:
+        """Of a session, in the order of ids."""
+        statement = select(Turn).where(Turn.session_id == session_id, Turn.id > last_id, self._owned())
+        return [*(await self._session.execute(statement.order_by(Turn.id).limit(limit))).scalars()]
+
+    async def running_of(self, user_id: str) -> list[UUID]:
+        """The turns that run in the user's sessions."""
+        statement = select(Turn.id).join(ChatSession, ChatSession.id == Turn.session_id)
+        statement = statement.where(Turn.status == "running", ChatSession.user_id == user_id, self._owned())
+        return [*(await self._session.execute(statement)).scalars()]
+
+    async def running_in(self, session_ids: Sequence[UUID]) -> list[tuple[UUID, UUID, bool]]:
+        """(turn, session, whether its process still renews it)."""
+        statement = select(Turn.id, Turn.session_id, Turn.lease_until > func.now()).where(
+            Turn.session_id.in_(session_ids), Turn.status == "running", self._owned()
+        )
+        return [(row[0], row[1], row[2]) for row in await self._session.execute(statement)]
+
     async def expired(self, session_id: UUID) -> list[Turn]:
         """What runs in a session, which must be locked, although its process is gone; locked, too."""
         of = {"session": session_id, "tenant": self._caller.tenant_id}

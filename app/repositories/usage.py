@@ -1,10 +1,12 @@
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import TIMESTAMP, ColumnElement, Date, Integer, Select, Text, and_, cast, func, literal, select, text
 
+from app.core.pseudonyms import ERASED
 from app.models import UsageRecord
-from app.repositories.base import Repository
+from app.repositories.base import Repository, rowcount
 from app.repositories.paging import Paging
 
 _TOKENS = UsageRecord.input_tokens + UsageRecord.output_tokens
@@ -25,6 +27,19 @@ SUMS = (
     func.count().filter(UsageRecord.estimated).label("estimated_turns"),
 )
 
+ANONYMISE = text("""
+UPDATE usage_records SET user_id = :erased WHERE id IN (
+    SELECT id FROM usage_records WHERE tenant_id = :tenant AND user_id = :user LIMIT :limit FOR UPDATE
+)
+""")
+
+PURGE = text("""
+DELETE FROM usage_records WHERE id IN (
+    SELECT id FROM usage_records WHERE created_at < now() - make_interval(days => :days)
+    ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+""")
+
 
 def _midnight(day: ColumnElement[date]) -> ColumnElement[datetime]:
     return func.timezone("UTC", cast(day, TIMESTAMP))
@@ -40,6 +55,20 @@ class UsageRepository(Repository):
     async def today(self) -> date:
         today: date = (await self._session.execute(text("SELECT (now() AT TIME ZONE 'UTC')::date"))).scalar_one()
         return today
+
+    async def anonymise(self, user_id: str, *, limit: int) -> int:
+        """The amounts stay, for the tenant's account; how many rows there were."""
+        values = {"tenant": self._caller.tenant_id, "user": user_id, "erased": ERASED, "limit": limit}
+        return rowcount(await self._session.execute(ANONYMISE, values))
+
+    async def after(self, last_id: UUID, *, user_id: str, limit: int) -> list[UsageRecord]:
+        """The user's, in the order of ids."""
+        statement = select(UsageRecord).where(self._owned(), UsageRecord.user_id == user_id, UsageRecord.id > last_id)
+        return [*(await self._session.execute(statement.order_by(UsageRecord.id).limit(limit))).scalars()]
+
+    async def purge(self, *, days: int, limit: int) -> int:
+        """Of every tenant."""
+        return rowcount(await self._session.execute(PURGE, {"days": days, "limit": limit}))
 
     async def overall(self, since: date, until: date) -> dict[str, Any]:
         found = await self._session.execute(self._between(select(*SUMS), since, until))

@@ -1,11 +1,11 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.models import User
-from app.repositories.base import Repository
+from app.models import RefreshToken, User
+from app.repositories.base import Repository, rowcount
 from app.repositories.paging import Paging
 
 ACTIVE = text("""
@@ -70,3 +70,10 @@ class UserRepository(Repository):
             .execution_options(populate_existing=True)
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def delete(self, user_id: UUID) -> dict[str, int]:
+        """How many rows went: refresh tokens go with their user."""
+        tokens = select(func.count()).where(RefreshToken.user_id == user_id, self._mine(RefreshToken))
+        count: int = (await self._session.execute(tokens)).scalar_one()
+        statement = delete(User).where(User.id == user_id, self._mine(User))
+        return {"users": rowcount(await self._session.execute(statement)), "refresh_tokens": count}

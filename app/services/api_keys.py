@@ -55,6 +55,7 @@ class ApiKeyService:
                 raise Conflict("too_many_keys", f"There may be {MOST_KEYS} API keys at most; revoke some.")
             row = await uow.api_keys.create(values)
             answer.refer(row.id)
+            await uow.audit.record("key.create", "key", row.id)
             return _created(row, key)
 
     async def repeated(self, caller: Caller, key_id: UUID, idempotency_key: str) -> ApiKeyCreated:
@@ -86,6 +87,7 @@ class ApiKeyService:
             if not await uow.api_keys.revoke(key_id):
                 raise key_not_found()
             await uow.idempotency.forget(key_id)
+            await uow.audit.record("key.revoke", "key", key_id)
         self._forget(key_id)
 
 

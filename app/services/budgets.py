@@ -11,7 +11,7 @@ from decimal import Decimal
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from app.core.caller import SYSTEM, Caller
+from app.core.caller import Caller
 from app.core.errors import Forbidden, RateLimited
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
@@ -19,7 +19,6 @@ from app.rag.token_estimates import estimate_tokens
 from app.schemas.usage import LimitOut
 from app.services.limits import Applying, Limit, Need, applying, refusal_of, wanted, what_is_left
 
-PURGED_AT_ONCE = 1000
 MOST_TOKENS = 10**12
 
 
@@ -118,11 +117,6 @@ class BudgetService:
             return []
         async with self._uow(caller) as uow:
             return what_is_left(limits, await uow.budgets.look(wanted(limits)))
-
-    async def purge(self) -> None:
-        """Of every tenant: what has run out and what is over."""
-        async with self._uow(SYSTEM) as uow:
-            await uow.budgets.purge(limit=PURGED_AT_ONCE)
 
 
 def usage_of(

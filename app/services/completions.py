@@ -23,6 +23,7 @@ from app.providers.ports import Delta
 from app.rag.conversation import Said
 from app.schemas.common import is_blank
 from app.services import background_prompts
+from app.services.admission import admit
 from app.services.background_prompts import Streams
 from app.services.chat import ChatService
 from app.services.live_turns import Event
@@ -118,6 +119,7 @@ class CompletionService:
             if found is not None:
                 session_id, next_seq = found
                 return _Place(session_id, (digest, next_seq))
+            await admit(uow, user)
             session = await uow.sessions.create(ChatSession(id=new_id(), user_id=user, metadata_=VIA))
             await _take_over(uow, session.id, asked.before[-MOST_BEFORE:])
         return _Place(session.id, None)

@@ -16,6 +16,7 @@ from app.readers.sniff import normalise_filename, sniff
 from app.repositories.jobs import BACKGROUND, USUAL
 from app.repositories.paging import Paging
 from app.schemas.documents import DocumentError, DocumentFields, DocumentOut, Progress
+from app.services.admission import admit
 from app.services.forgetting import FORGET, forget_document
 from app.services.idempotency import Answer, once
 from app.services.statistics import refresh_later
@@ -87,6 +88,7 @@ class DocumentService:
     async def _save(self, caller: Caller, fields: DocumentFields, values: dict[str, Any]) -> tuple[DocumentOut, bool]:
         """The row and its job in one transaction; a file that turns out not to be needed goes by a job, too."""
         async with self._uow(caller) as uow, once(uow) as answer:
+            await admit(uow, caller.user_id)
             document = await uow.documents.insert(values | {"id": new_id()})
             if document is None:
                 document = await _find(uow, fields, values["sha256"])
@@ -147,16 +149,9 @@ class DocumentService:
     async def delete(self, caller: Caller, document_id: UUID) -> None:
         """Row, chunks, vectors and what answers quoted at once, the files by jobs of the same transaction."""
         async with self._uow(caller) as uow:
-            superseded = await uow.documents.storage_keys(document_id)
-            key = await uow.documents.delete(document_id)
-            if key is None:
+            if await delete_document(uow, document_id) is None:
                 raise await not_to_change(uow, document_id)
-            await uow.idempotency.forget(document_id)
-            if await forget_document(uow, document_id):
-                await uow.jobs.enqueue(FORGET, {"document_id": str(document_id)}, dedupe_key=f"{FORGET}:{document_id}")
-            for each in superseded | {key}:
-                await delete_file(uow, each)
-            await refresh_later(uow)
+            await uow.audit.record("document.delete", "document", document_id)
 
     async def prune(self, caller: Caller, document_id: UUID) -> None:
         """Removes what no answer cites of its superseded versions."""
@@ -218,9 +213,28 @@ def ingest_job(document_id: UUID, version: int) -> tuple[dict[str, Any], str]:
     return {"document_id": str(document_id), "version": version}, f"{INGEST}:{document_id}:{version}"
 
 
-async def delete_file(uow: UnitOfWork, key: str) -> None:
+async def delete_document(uow: UnitOfWork, document_id: UUID, *, erasure_id: UUID | None = None) -> int | None:
+    """How many files go with it; None when it is not the caller's to delete. What is left to jobs is marked as an
+    erasure's, which sees that it is done."""
+    of = {"erasure_id": str(erasure_id)} if erasure_id else {}
+    superseded = await uow.documents.storage_keys(document_id)
+    key = await uow.documents.delete(document_id)
+    if key is None:
+        return None
+    await uow.idempotency.forget(document_id)
+    if await forget_document(uow, document_id):
+        rest = {"document_id": str(document_id)} | of
+        await uow.jobs.enqueue(FORGET, rest, dedupe_key=f"{FORGET}:{document_id}")
+    keys = superseded | {key}
+    for each in keys:
+        await delete_file(uow, each, **of)
+    await refresh_later(uow)
+    return len(keys)
+
+
+async def delete_file(uow: UnitOfWork, key: str, **of: str) -> None:
     """In the transaction that made the file superfluous; tried until it is gone."""
-    await uow.jobs.enqueue(DELETE_FILE, {"key": key}, dedupe_key=f"{DELETE_FILE}:{key}", max_attempts=UNTIL_DONE)
+    await uow.jobs.enqueue(DELETE_FILE, {"key": key} | of, dedupe_key=f"{DELETE_FILE}:{key}", max_attempts=UNTIL_DONE)
 
 
 async def prune_later(uow: UnitOfWork, document_id: UUID) -> None:

@@ -65,14 +65,22 @@ class LoginService:
             user = await uow.users.find_by_email(normalised_email(email))
         right, fresh = await self._passwords.verify(password, user.password_hash if user else None)
         if user is None or not right:
-            raise wrong_login()
+            raise await self._refused(user)
         async with self._uow(_as(user)) as uow:
             current = await uow.users.get(user.id, for_update=True)
-            if current is None or current.disabled_at is not None:
-                raise wrong_login()
-            await uow.users.note_login(user.id, fresh)
-            await uow.refresh_tokens.forget_expired(user.id)
-            return await self._pair(uow, user, new_id())
+            if current is not None and current.disabled_at is None:
+                await uow.users.note_login(user.id, fresh)
+                await uow.refresh_tokens.forget_expired(user.id)
+                await uow.audit.record("login", "user", user.id)
+                return await self._pair(uow, user, new_id())
+        raise await self._refused(user)
+
+    async def _refused(self, user: User | None) -> Unauthorized:
+        """The log knows of an unknown address only that somebody tried one; it takes the same time."""
+        tenant = tenant_caller(user.tenant_id if user else DEFAULT_TENANT)
+        async with self._uow(tenant) as uow:
+            await uow.audit.record("login", "user", user.id if user else None, outcome="failed")
+        return wrong_login()
 
     async def refresh(self, token: str) -> TokenPair:
         """Unauthorized(invalid_refresh_token)"""
@@ -94,6 +102,7 @@ class LoginService:
                 return await self._pair(uow, user, token.family_id)
             if await uow.refresh_tokens.was_used(token.id):
                 await uow.refresh_tokens.revoke(user.id, token.family_id)
+                await uow.audit.record("token.reuse", "user", user.id, outcome="refused")
                 self._forget(user.id)
                 log.warning("login.token_reused", user_id=str(user.id), family_id=str(token.family_id))
             return None
@@ -112,6 +121,7 @@ class LoginService:
         user_id = require_user(caller)
         async with self._uow(caller) as uow:
             await uow.refresh_tokens.revoke(user_id, caller.family_id)
+            await uow.audit.record("logout", "user", user_id)
         self._forget(user_id)
 
     async def me(self, caller: Caller) -> Me:

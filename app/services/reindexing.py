@@ -33,6 +33,7 @@ class ReindexService:
             document = await uow.documents.get(document_id, for_update=True, writable=True)
             if document is None:
                 raise await not_to_change(uow, document_id)
+            await uow.audit.record("document.reindex", "document", document_id)
             return answer.keep(document_out(await requeue(uow, document)), document_id)
 
     async def run_many(self, caller: Caller, request: ReindexRequest) -> int:
@@ -40,12 +41,15 @@ class ReindexService:
         all of them when it must happen once."""
         queued, after = 0, FIRST_ID
         if caller.claim is None:
+            async with self._uow(caller) as uow:
+                await uow.audit.record("documents.reindex")
             while after is not None:
                 async with self._uow(caller) as uow:
                     count, after = await _requeue_some(uow, request, after)
                 queued += count
             return queued
         async with self._uow(caller) as uow, once(uow) as answer:
+            await uow.audit.record("documents.reindex")
             while after is not None:
                 count, after = await _requeue_some(uow, request, after)
                 queued += count

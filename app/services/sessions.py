@@ -10,6 +10,7 @@ from app.db.uow import UowFactory
 from app.models import ChatSession
 from app.repositories.paging import Paging
 from app.schemas.sessions import SessionCreate, SessionUpdate
+from app.services.admission import admit
 from app.services.idempotency import once
 
 
@@ -30,6 +31,7 @@ class SessionService:
             metadata_=request.metadata,
         )
         async with self._uow(caller) as uow, once(uow) as answer:
+            await admit(uow, request.user_id)
             return answer.keep(await uow.sessions.create(session), session.id)
 
     async def get(self, caller: Caller, session_id: UUID) -> ChatSession:
@@ -85,6 +87,8 @@ class SessionService:
         async with self._uow(caller) as uow:
             deleted = await uow.sessions.delete(session_id)
             await uow.idempotency.forget(session_id)
+            if deleted:
+                await uow.audit.record("session.delete", "session", session_id)
         if not deleted:
             raise session_not_found()
 

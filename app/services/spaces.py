@@ -196,6 +196,7 @@ class SpaceService:
                 await enqueue_fill(uow, space_id)
             elif not space.is_active:
                 await uow.spaces.activate(space_id)
+                await uow.audit.record("space.switch", "space", str(space_id))
         if lack is not None:
             raise lack
         return space
@@ -218,6 +219,7 @@ class SpaceService:
             if space.is_active:
                 raise Conflict("space_active", "This space is in use; switch to another one first.")
             await uow.spaces.mark_dropping(space_id)
+            await uow.audit.record("space.drop", "space", str(space_id))
             delay = DROP_AFTER_SECONDS if space.activated_at is not None else 0.0
             key = f"{DROP}:{space_id}"
             await uow.jobs.enqueue(

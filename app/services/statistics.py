@@ -23,6 +23,12 @@ class StatisticsService:
         if refreshed:
             log.info("statistics.refreshed", tenant_id=str(caller.tenant_id))
 
+    async def forget(self, caller: Caller) -> None:
+        """For passages that must leave no word behind: what is known is made anew, if it is still worth it."""
+        async with self._uow(caller) as uow:
+            await uow.statistics.forget()
+            await refresh_later(uow)
+
 
 async def refresh_later(uow: UnitOfWork) -> None:
     """In the transaction that changes what search sees."""

@@ -55,6 +55,8 @@ class UserService:
             values = request.model_dump(exclude={"password"}) | {"id": new_id(), "password_hash": hashed, "role": role}
             async with self._uow(caller) as uow:
                 user = await uow.users.insert(values)
+                if user is not None:
+                    await uow.audit.record("register", "user", user.id)
         if user is None:
             raise Conflict("email_taken", "There is an account with this e-mail address.", pointer="/email")
         return user_out(user)
@@ -82,8 +84,16 @@ class UserService:
                 raise user_not_found()
             if user.disabled_at is not None:
                 await uow.refresh_tokens.revoke(user_id)
+            await _record(uow, user_id, request)
         self._forget(user_id)
         return user_out(user)
+
+
+async def _record(uow: UnitOfWork, user_id: UUID, request: UserUpdate) -> None:
+    if request.role is not None:
+        await uow.audit.record("user.role", "user", user_id)
+    if request.disabled is not None:
+        await uow.audit.record("user.disable" if request.disabled else "user.enable", "user", user_id)
 
 
 async def _keep_an_admin(uow: UnitOfWork, user_id: UUID, values: dict[str, Any]) -> None:

@@ -55,6 +55,7 @@ class WebhookService:
         async with self._uow(caller) as uow, once(uow) as answer:
             if await uow.webhooks.count() >= MOST_WEBHOOKS:
                 raise Conflict("too_many_webhooks", f"There may be {MOST_WEBHOOKS} webhooks at most.")
+            await uow.audit.record("webhook.create", "webhook", webhook.id)
             return answer.keep(await uow.webhooks.create(webhook), webhook.id)
 
     async def get(self, caller: Caller, webhook_id: UUID) -> Webhook:
@@ -72,6 +73,8 @@ class WebhookService:
         """Messages that are on their way are dropped at their next attempt."""
         async with self._uow(caller) as uow:
             deleted = await _delete(uow, webhook_id)
+            if deleted:
+                await uow.audit.record("webhook.delete", "webhook", webhook_id)
         if not deleted:
             raise webhook_not_found()
 

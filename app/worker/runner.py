@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from app.core.audit import Origin, origin
 from app.core.background import in_background
 from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.errors import RagchatError
@@ -27,9 +28,6 @@ POLL_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 SHORT_SLOTS = 2
 """Beside those for documents: a receiver that does not answer must not keep a document waiting, nor the reverse."""
-DONE_KEPT_DAYS = 7
-PURGED_AT_ONCE = 1000
-"""In one sweep; there is one every few seconds."""
 log = get_logger(__name__)
 
 
@@ -43,6 +41,7 @@ class Worker:
 
     async def run(self) -> None:
         """Until cancelled, which gives unfinished jobs back to the queue."""
+        origin.set(Origin())  # whoever started this process, what jobs do is done by the service
         async with listening(self._runtime.engine, CHANNEL, self._wake.set), asyncio.TaskGroup() as group:
             for _ in range(self._concurrency):
                 group.create_task(self._loop(long=True))
@@ -50,6 +49,7 @@ class Worker:
                 group.create_task(self._loop(long=False))
             group.create_task(self._sweep())
             group.create_task(self._runtime.turn_housekeeping.run())
+            group.create_task(self._runtime.personal_data.retention.run())
 
     async def _loop(self, *, long: bool) -> None:
         """The top of one slot's task: it outlives whatever goes wrong with a job or with the database."""
@@ -135,8 +135,7 @@ class Worker:
                     await task.give_up(uow, job, code)
 
     async def _sweep(self) -> None:
-        """Ends jobs that a dead process left without attempts. Removes jobs long done and idempotency keys that have
-        expired."""
+        """Ends jobs that a dead process left without attempts."""
         while True:
             try:
                 await self._sweep_once()
@@ -155,10 +154,6 @@ class Worker:
                 if await uow.jobs.bury(job.id, error_code=WORKER_DIED):
                     log.error("job.dead", job_id=str(job.id), kind=job.kind)
                     await task_of(job).give_up(uow, job, WORKER_DIED)
-        async with self._runtime.uow(self._system) as uow:
-            await uow.jobs.purge(days=DONE_KEPT_DAYS, limit=PURGED_AT_ONCE)
-            await uow.idempotency.purge(limit=PURGED_AT_ONCE)
-        await self._runtime.budgets.purge()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from app.db.uow import UnitOfWork
 from app.readers.errors import UnreadableDocument
 from app.runtime import Runtime
 from app.services.documents import DELETE_FILE, INGEST, PRUNE
+from app.services.erasing import ERASE
 from app.services.forgetting import FORGET, forget_document
 from app.services.indexing import Work
 from app.services.ingestion import mark_failed
@@ -110,6 +111,11 @@ async def deliver_webhook(runtime: Runtime, job: Job) -> None:
     await runtime.webhooks.deliver(tenant_caller(job.tenant_id), job.payload)
 
 
+async def erase_user(runtime: Runtime, job: Job) -> None:
+    caller, lease = tenant_caller(job.tenant_id), Lease(job.id, job.lease_token)
+    await runtime.personal_data.eraser.run(caller, UUID(job.payload["erasure_id"]), lease)
+
+
 async def leave(_uow: UnitOfWork, _job: Job, _code: str) -> None:
     """The dead job itself says what is left to do."""
 
@@ -123,6 +129,7 @@ TASKS = {
     DROP: Task(drop_space, leave),
     REFRESH: Task(refresh_statistics, leave),
     DELIVER: Task(deliver_webhook, leave, patience=60),
+    ERASE: Task(erase_user, leave),
 }
 
 LONG = frozenset({INGEST, FILL})

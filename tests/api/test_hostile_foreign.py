@@ -59,6 +59,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("PUT", "message", "/messages/%s/feedback", {"rating": "up"}),
     ("GET", "user", "/users/%s", None),
     ("PATCH", "user", "/users/%s", {"disabled": True}),
+    ("DELETE", "user", "/users/%s", None),
     ("DELETE", "key", "/api-keys/%s", None),
     ("GET", "webhook", "/webhooks/%s", None),
     ("DELETE", "webhook", "/webhooks/%s", None),

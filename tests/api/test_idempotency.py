@@ -349,9 +349,9 @@ async def test_what_has_expired_is_removed(tenant: Tenant) -> None:
         tenant, "UPDATE idempotency_keys SET expires_at = now() - interval '1 s' WHERE tenant_id = :t AND key <> 'b'"
     )
     left = "SELECT key FROM idempotency_keys WHERE tenant_id = :t"
-    async with asyncio.timeout(20):  # a worker sweeps every five seconds
+    async with asyncio.timeout(20):  # a worker does it every hour, and may be at it
         while [*(await execute(tenant, left)).scalars()] != ["b"]:
-            await asyncio.sleep(0.1)
+            await tenant.runtime.personal_data.retention.purge()
 
 
 async def claiming(tenant: Tenant, post: Post, key: str) -> Caller:

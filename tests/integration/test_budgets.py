@@ -291,12 +291,12 @@ async def test_a_reservation_whose_process_died_ends_by_itself(tenant: Tenant) -
     await purse.refused(1)
     await purse.sql("UPDATE budget_reservations SET expires_at = now() WHERE tenant_id = :tenant")
     await purse.reserve(40)
-    await purse.service.purge()
+    await purse.tenant.runtime.personal_data.retention.purge()
     assert len(await purse.sql("SELECT 1 FROM budget_reservations WHERE tenant_id = :tenant")) == 2
     await purse.settle(dead, 30)  # it lived after all: what it spent is counted
     assert await purse.used() == [("tenant", "day", 100, 30, 40)]
     await purse.sql("UPDATE budget_reservations SET expires_at = now() - interval '2 hours' WHERE tenant_id = :tenant")
-    await purse.service.purge()
+    await purse.tenant.runtime.personal_data.retention.purge()
     assert await purse.sql("SELECT 1 FROM budget_reservations WHERE tenant_id = :tenant") == []
 
 
@@ -307,7 +307,7 @@ async def test_counters_of_long_ago_go(tenant: Tenant) -> None:
         "INSERT INTO budgets (tenant_id, scope, scope_id, period, starts_on) "
         "VALUES (:tenant, 'tenant', 'a', 'month', CURRENT_DATE - 70)"
     )
-    await purse.service.purge()
+    await purse.tenant.runtime.personal_data.retention.purge()
     assert {row.scope_id for row in await purse.sql("SELECT scope_id FROM budgets WHERE tenant_id = :tenant")} == {
         str(tenant.caller.tenant_id)
     }

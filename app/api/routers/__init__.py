@@ -7,6 +7,8 @@ from app.api.routers import (
     chat_ws,
     document_events,
     documents,
+    erasures,
+    exports,
     feedback,
     files,
     health,
@@ -38,5 +40,7 @@ ROUTERS = (
     api_keys.router,
     usage.router,
     webhooks.router,
+    exports.router,
+    erasures.router,
     openai.router,
 )

@@ -17,7 +17,7 @@ from app.api.outbox import Closing
 from app.api.rate_limit import RateLimits
 from app.api.sockets import FRAMES_A_MINUTE, POLICY, Counter, Socket
 from app.core.caller import Caller
-from app.core.errors import Forbidden, Invalid, Kind, RagchatError, RateLimited, Unauthorized
+from app.core.errors import Forbidden, Invalid, Kind, NotFound, RagchatError, RateLimited, Unauthorized
 from app.languages import LANGUAGES, get_language
 from app.runtime import Runtime
 from app.schemas.events import (
@@ -146,13 +146,17 @@ class Handler:
         return True
 
     async def _still_allowed(self) -> None:
-        """Closing when the key was revoked or has expired since."""
+        """Closing when the key was revoked or has expired since, or the session was deleted with its user."""
         try:
-            await authenticate(self._runtime.auth, self._headers)
+            caller = await authenticate(self._runtime.auth, self._headers)
+            await self._runtime.sessions.get(caller, self._session_id)
         except Unauthorized:
             said = "The credential of this socket is no longer valid."
             self._socket.send("error", **error_fields("auth_expired", said, None, retryable=False))
             raise Closing(POLICY, "credential expired") from None
+        except NotFound as exc:
+            self._tell(exc, None)
+            raise Closing(POLICY, "session deleted") from None
         except RagchatError:  # the database is away; the next look will tell
             return
 
