@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="`postgresql://...` or `postgresql+asyncpg://...`. Empty starts the embedded PostgreSQL.",
     )
+    migration_database_url: SecretStr = Field(
+        SecretStr(""),
+        description="The tables' owner, for migrations and indexes, where DATABASE_URL logs in as a plain member of "
+        "the role `ragchat_app`. Empty: DATABASE_URL is the owner.",
+    )
     s3_bucket: str = Field(
         "",
         description="Keep uploaded files in this S3 bucket instead of DATA_DIR. Credentials as the AWS CLI finds them.",
@@ -171,7 +176,7 @@ class Settings(BaseSettings):
     budget_key_tokens_per_day: int = Field(0, ge=0, description="Tokens for each API key in a day.")
     budget_key_tokens_per_month: int = Field(0, ge=0, description="The same for a month.")
 
-    @field_validator("database_url", mode="before")
+    @field_validator("database_url", "migration_database_url", mode="before")
     @classmethod
     def _one_spelling(cls, value: object) -> object:
         """Hosting providers hand out `postgres://`, the seeds wrote both of the others."""

@@ -3,7 +3,7 @@
 import hmac
 import time
 
-from app.core.caller import DEFAULT_TENANT, Caller, tenant_caller
+from app.core.caller import DEFAULT_TENANT, SYSTEM, Caller, tenant_caller
 from app.core.errors import Unauthorized
 from app.core.security import MAXIMUM_KEY_BYTES, key_digest
 from app.db.uow import UowFactory
@@ -33,7 +33,7 @@ class AuthService:
         cached = self._cache.get(digest)
         if cached is not None and cached[0] > time.monotonic():
             return cached[1]
-        async with self._uow(tenant_caller(DEFAULT_TENANT)) as uow:
+        async with self._uow(SYSTEM) as uow:  # the key tells the tenant
             found = await uow.api_keys.find(digest)
         if found is None or not hmac.compare_digest(found.key_hash, digest):
             self._cache.pop(digest, None)
