@@ -18,7 +18,7 @@ from app.db.connection import APPLICATION, CallerConnection
 
 POOL_WAIT_SECONDS = 3.0
 """Waiting longer for a connection helps nobody: the client is told 503 and tries again."""
-OWNER_POOL_SIZE = 1
+OWNER_POOL_SIZE = 2
 CONNECT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 2.0
 SERVER_SETTINGS = {

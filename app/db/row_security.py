@@ -42,11 +42,17 @@ def protect(table: str, *, own: str | None = None, column: str = "tenant_id", ch
     expression is true. `changes`: what the application may do beside SELECT, e.g. `INSERT` to a log."""
     mine = f"{table}.{column} = {TENANT}"
     if own is not None:
-        mine = f"{mine} AND ({USER} IS NULL OR {own})"
+        mine = f"{mine} AND {unless_a_user(own)}"
     enforce(table)
     grants = "SELECT, INSERT, UPDATE, DELETE" if changes == "ALL" else f"SELECT, {changes}"
     op.execute(f"GRANT {grants} ON {table} TO ragchat_app")
     op.execute(f"CREATE POLICY tenant ON {table} TO ragchat_app USING ({mine}) WITH CHECK ({mine})")
+
+
+def unless_a_user(own: str) -> str:
+    """True for a whole tenant, else what `own` says. Spelled so that the planner takes it for true of nearly all rows,
+    as it is mostly: of an OR it expects one row in 200, and then avoids the index of vectors."""
+    return f"CASE WHEN {USER} IS NULL OR {own} THEN 1 ELSE 0 END <> 0"
 
 
 def enforce(table: str) -> None:

@@ -8,6 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.models.base import Base, HasId, HasTenant
 
 
+OWNER_COMMENT = "The document's, written by a trigger: whose row it is must cost a search nothing"
+
+
 class Chunk(HasId, HasTenant, Base):
     __tablename__ = "chunks"
     __table_args__ = (
@@ -18,6 +21,7 @@ class Chunk(HasId, HasTenant, Base):
     )
 
     document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    owner_id: Mapped[str | None] = mapped_column(Text, comment=OWNER_COMMENT)
     document_version: Mapped[int] = mapped_column(Integer, comment="Visible when it is the document's indexed_version")
     chunk_index: Mapped[int] = mapped_column(Integer, comment="From 0")
     page: Mapped[int | None] = mapped_column(Integer, comment="From 1; null where the format has no pages")
@@ -48,4 +52,5 @@ class ChunkEmbedding(HasTenant, Base):
         SmallInteger, ForeignKey("embedding_spaces.id", ondelete="CASCADE"), primary_key=True
     )
     chunk_id: Mapped[UUID] = mapped_column(ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True)
+    owner_id: Mapped[str | None] = mapped_column(Text, comment=OWNER_COMMENT)
     embedding: Mapped[list[float]] = mapped_column(HALFVEC(), comment="Unit length; width as the space says")

@@ -73,7 +73,7 @@ class Corpus:
 
 async def fill(runtime: Runtime, caller: Caller, space_id: int) -> Any:
     """The id of one of the documents. Indexes are built when the rows are there; foreign keys are not asked."""
-    async with driver_connection(runtime.engine) as connection:
+    async with driver_connection(runtime.owner) as connection:
         terms = await connection.fetchval(TERMS_INDEX)
         await connection.execute("DROP INDEX ix_chunks_terms; SET session_replication_role = replica")
         await connection.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
@@ -101,11 +101,11 @@ async def corpus(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Asy
 
 async def explain(corpus: Corpus, statement: TextClause, values: dict[str, Any]) -> list[list[dict[str, Any]]]:
     """The nodes of both plans."""
-    numbered = str(statement.compile(dialect=corpus.runtime.engine.dialect))
+    numbered = str(statement.compile(dialect=corpus.runtime.owner.dialect))
     given = ", ".join(["NULL"] * max(int(n) for n in re.findall(r"\$(\d+)", numbered)))
-    async with corpus.runtime.engine.connect() as connection:
+    async with corpus.runtime.owner.connect() as connection:
         custom = await connection.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)
-    async with driver_connection(corpus.runtime.engine) as plain:
+    async with driver_connection(corpus.runtime.owner) as plain:
         await plain.execute("SET jit = off; SET random_page_cost = 1.1; SET plan_cache_mode = force_generic_plan")
         await plain.execute(f"PREPARE asked AS {numbered}")
         generic = await plain.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({given})")
@@ -185,7 +185,7 @@ async def test_small_statements_use_indexes(corpus: Corpus) -> None:
 
 async def test_an_index_that_is_missing_is_seen(corpus: Corpus) -> None:
     """The other tests can fail."""
-    async with corpus.runtime.engine.connect() as connection:
+    async with corpus.runtime.owner.connect() as connection:
         for dropped in (drop_index(corpus.space_id).replace(" CONCURRENTLY", ""), "DROP INDEX ix_chunks_terms"):
             await connection.execute(text(dropped))
         async with corpus.runtime.uow(corpus.caller) as uow:

@@ -79,7 +79,7 @@ async def corpus(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Asy
         large = await add_document(runtime, caller, numbered[RARE:])
         async with runtime.uow(caller) as uow:
             space = await uow.spaces.active()
-        async with runtime.engine.begin() as connection:
+        async with runtime.owner.begin() as connection:
             await connection.execute(text("ANALYZE chunks, chunk_embeddings, documents"))
         assert space is not None
         yield Corpus(runtime, caller, small, large, space.id)
