@@ -147,7 +147,8 @@ class DocumentService:
             if key is None:
                 raise document_not_found()
             await uow.idempotency.forget(document_id)
-            if await forget_document(uow, document_id):
+            more = await forget_document(uow, document_id)
+            if more or caller.user_id is not None:  # a user's transaction does not see who else was quoted it
                 await uow.jobs.enqueue(FORGET, {"document_id": str(document_id)}, dedupe_key=f"{FORGET}:{document_id}")
             for each in superseded | {key}:
                 await delete_file(uow, each)
