@@ -214,6 +214,8 @@ def upgrade() -> None:
         op.execute(f"CREATE FUNCTION {name}() RETURNS {kind} LANGUAGE sql STABLE PARALLEL SAFE AS $$ SELECT {value} $$")
     for table, (whole, key) in OWNERS.items():
         _own(table, whole, key)
+    op.drop_index("ix_chunks_tenant_id_lang", table_name="chunks")
+    op.create_index("ix_chunks_tenant_id_lang", "chunks", ["tenant_id", "lang"], postgresql_include=["owner_id"])
     _protect()
     _let_system()
     for table, privileges in OF_THE_INSTALLATION.items():
@@ -292,6 +294,8 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION {name}")
     for table in ("tenants", *OF_TENANTS, *OF_USERS, *WITHIN, "documents"):
         release(table)
+    op.drop_index("ix_chunks_tenant_id_lang", table_name="chunks")
+    op.create_index("ix_chunks_tenant_id_lang", "chunks", ["tenant_id", "lang"])
     for table in OWNERS:
         op.execute(f"ALTER TABLE {table} DROP COLUMN owner_id")
     for table in OF_THE_INSTALLATION:

