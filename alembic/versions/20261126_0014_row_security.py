@@ -233,7 +233,8 @@ def _own(table: str, whole: str, key: str) -> None:
         WHERE whole.id = {table}.{key} AND whole.owner_id IS NOT NULL
     """)  # noqa: S608  names of our own tables
     op.execute(f"""
-        CREATE FUNCTION ragchat_own_{table}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+        CREATE FUNCTION ragchat_own_{table}() RETURNS trigger LANGUAGE plpgsql
+        SET search_path = pg_catalog, public AS $$
         BEGIN
             NEW.owner_id := (SELECT whole.owner_id FROM {whole} AS whole WHERE whole.id = NEW.{key});
             RETURN NEW;

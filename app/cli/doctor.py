@@ -16,8 +16,8 @@ from app.core.errors import RagchatError
 from app.core.logging import configure_logging
 from app.core.settings import Settings
 from app.db import migrate
-from app.db.embedded import is_made, require_programs
 from app.db.connection import APPLICATION
+from app.db.embedded import is_made, require_programs
 from app.db.engine import Database, pgvector_version, ping
 from app.db.row_security import is_separate, require_wall, wall_fix
 from app.providers.embedding import open_embedder

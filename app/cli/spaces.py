@@ -221,7 +221,9 @@ async def _compare(
         spaces = [await opened.spaces.named(_name(name)) for name in names]
         one, other = [await opened.spaces.complete(space) for space in spaces]
         retrieval = RetrievalService(opened.uow, opened.spaces, exact_limit=settings.exact_search_limit)
-        found = await ComparisonService(opened.uow, retrieval).run(tenant_caller(DEFAULT_TENANT), (one, other), questions, top_k=top_k)
+        found = await ComparisonService(opened.uow, retrieval).run(
+            tenant_caller(DEFAULT_TENANT), (one, other), questions, top_k=top_k
+        )
         return found, spaces
 
 

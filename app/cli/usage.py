@@ -39,4 +39,6 @@ def _row(name: str, item: UsageSum) -> tuple[str, ...]:
 async def _report(settings: Settings, group_by: GroupBy, since: date | None, until: date | None) -> UsageReport:
     async with command_database(settings) as engine:
         service = UsageService(uow_factory(engine))
-        return await service.report(tenant_caller(DEFAULT_TENANT), Paging(limit=SHOWN), group_by=group_by, since=since, until=until)
+        return await service.report(
+            tenant_caller(DEFAULT_TENANT), Paging(limit=SHOWN), group_by=group_by, since=since, until=until
+        )

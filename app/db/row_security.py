@@ -30,7 +30,7 @@ UNPROTECTED = text(f"""
 {TABLES_OF_TENANTS} AND NOT (
     c.relrowsecurity AND c.relforcerowsecurity AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid)
 ) ORDER BY 1
-""")  # noqa: S608  constants
+""")
 LOGIN_OWNS = text("""
 SELECT bool_or(pg_has_role(session_user, c.relowner, 'MEMBER')) FROM pg_class c WHERE c.oid = 'documents'::regclass
 """)
@@ -76,7 +76,7 @@ def release(table: str) -> None:
         END LOOP;
     END
     $$
-    """)
+    """)  # noqa: S608  a name of our own
     op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
     op.execute(f"REVOKE ALL ON {table} FROM ragchat_app, ragchat_system, ragchat_search")

@@ -7,7 +7,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, HasId, HasTenant
 
-
 OWNER_COMMENT = "The document's, written by a trigger: whose row it is must cost a search nothing"
 
 

@@ -1,5 +1,6 @@
 """docs/tenancy.md: its SQL and its backup, run as they are written by an owner who is no superuser."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -71,7 +72,8 @@ async def test_the_owner_looks_and_backs_up(managed: Managed, tmp_path: Path) ->
         await connection.execute(before)
         assert await connection.fetchval(look) == 2
     await owner.dispose()
-    dump = subprocess.run(
+    dump = await asyncio.to_thread(
+        subprocess.run,
         ["/bin/sh", "-c", block("backup").replace("--format=custom --file=ragchat.dump", "")],
         env=os.environ | {"PATH": f"{programs()}:{os.environ['PATH']}", "DATABASE": libpq(managed.owner)},
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,

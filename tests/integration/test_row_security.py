@@ -51,6 +51,7 @@ async def filled(tenant: Tenant) -> None:
 
 async def private_text(tenant: Tenant, user: str) -> str:
     """A document of that user's own, ready."""
+
     async def blocks() -> AsyncIterator[bytes]:
         yield f"{PRIVATE_TEXT} {user}".encode()
 
@@ -147,6 +148,7 @@ async def test_a_tenant_sees_its_own_rows_alone(pair: tuple[Tenant, Tenant]) -> 
             assert (changed, removed) == ("UPDATE 0", "DELETE 0")
 
 
+OF_A_MESSAGE = "(SELECT s.user_id FROM chat_sessions s JOIN messages m ON m.session_id = s.id WHERE m.id = message_id)"
 WHOSE = {
     "chat_sessions": "user_id",
     "usage_records": "user_id",
@@ -156,9 +158,8 @@ WHOSE = {
     "messages": "(SELECT s.user_id FROM chat_sessions s WHERE s.id = session_id)",
     "turns": "(SELECT s.user_id FROM chat_sessions s WHERE s.id = session_id)",
     "completion_heads": "(SELECT s.user_id FROM chat_sessions s WHERE s.id = session_id)",
-    "message_sources": "(SELECT s.user_id FROM chat_sessions s JOIN messages m ON m.session_id = s.id "
-    "WHERE m.id = message_id)",
-    "feedback": "(SELECT s.user_id FROM chat_sessions s JOIN messages m ON m.session_id = s.id WHERE m.id = message_id)",
+    "message_sources": OF_A_MESSAGE,
+    "feedback": OF_A_MESSAGE,
     "turn_events": "(SELECT s.user_id FROM chat_sessions s JOIN turns t ON t.session_id = s.id WHERE t.id = turn_id)",
     "document_versions": "(SELECT d.owner_id FROM documents d WHERE d.id = document_id)",
 }
@@ -456,7 +457,9 @@ class TestAnOwnerWhoIsNoSuperuser:
         finally:
             await owner.dispose()
             async with driver_connection(superuser) as connection:
-                await connection.execute(f"REASSIGN OWNED BY {name} TO postgres; DROP OWNED BY {name}; DROP ROLE {name}")
+                await connection.execute(
+                    f"REASSIGN OWNED BY {name} TO postgres; DROP OWNED BY {name}; DROP ROLE {name}"
+                )
             await superuser.dispose()
 
 
@@ -465,7 +468,5 @@ async def test_a_row_cannot_say_that_it_is_somebody_elses(tenant: Tenant) -> Non
     await private_text(tenant, "ravi")
     async with driver_connection(tenant.runtime.owner) as owner, owner.transaction():
         await owner.execute("UPDATE chunks SET owner_id = 'meera' WHERE tenant_id = $1", tenant.caller.tenant_id)
-        owners = await owner.fetch(
-            "SELECT DISTINCT owner_id FROM chunks WHERE tenant_id = $1", tenant.caller.tenant_id
-        )
+        owners = await owner.fetch("SELECT DISTINCT owner_id FROM chunks WHERE tenant_id = $1", tenant.caller.tenant_id)
     assert [row["owner_id"] for row in owners] == ["ravi"]

@@ -213,7 +213,9 @@ async def test_an_index_that_is_missing_is_seen(corpus: Corpus) -> None:
         async with corpus.runtime.uow(corpus.caller) as uow:
             statement, values = uow.chunks.statement(corpus.query(), exact=False)
         plan = (await connection.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)).scalar_one()
-        await connection.execute(text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": str(corpus.caller.tenant_id)})
+        await connection.execute(
+            text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": str(corpus.caller.tenant_id)}
+        )
         before = await connection.scalar(WHOLE)
         await connection.execute(text("SELECT ragchat_find_passages('w17 & w4021', NULL, NULL, NULL)"))
         assert await connection.scalar(WHOLE) > before
