@@ -17,9 +17,10 @@ from app.core.security import development_key
 from app.core.settings import Settings
 from app.db import migrate
 from app.db.embedded import embedded_postgres
-from app.db.engine import create_engine, wait_until_up
+from app.db.engine import Database, open_engines, wait_until_up
 from app.db.indexes import Indexes
 from app.db.notify import Channel, Hub, listening
+from app.db.row_security import require_wall
 from app.db.uow import UowFactory, uow_factory
 from app.providers.embedding import canonical_name, open_embedder
 from app.providers.llm import ModelChain, ModelSettings, open_models
@@ -78,6 +79,8 @@ log = get_logger(__name__)
 class Runtime:
     settings: Settings
     engine: AsyncEngine
+    """Sees what the transaction's caller may see. The service's tables belong to `owner`."""
+    owner: AsyncEngine
     uow: UowFactory
     storage: Storage
     auth: AuthService
@@ -111,15 +114,17 @@ class Runtime:
 
 
 @contextlib.asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """The engine alone, with the embedded server when no DATABASE_URL is set."""
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The engines alone, with the embedded server when no DATABASE_URL is set."""
     async with contextlib.AsyncExitStack() as stack:
         url: str | URL = settings.database_url.get_secret_value()
         if not url:
             url = await stack.enter_async_context(embedded_postgres(settings.data_dir / "postgres"))
-        engine = create_engine(url, pool_size=settings.database_pool_size)
-        stack.push_async_callback(engine.dispose)
-        yield engine
+        owner_url = settings.migration_database_url.get_secret_value()
+        database = open_engines(url, owner_url, pool_size=settings.database_pool_size)
+        stack.push_async_callback(database.app.dispose)
+        stack.push_async_callback(database.owner.dispose)
+        yield database
 
 
 @contextlib.asynccontextmanager
@@ -132,23 +137,25 @@ async def open_runtime(
         embedders = Embedders(partial(open_embedder, precision=settings.embedding_precision))
         stack.push_async_callback(embedders.close)
         embedders.begin(model)  # while the database starts
-        engine = await stack.enter_async_context(open_database(settings))
-        await wait_until_up(engine, database_wait)
+        database = await stack.enter_async_context(open_database(settings))
+        await wait_until_up(database.owner, database_wait)
         if migrate_first:
-            await migrate.upgrade(engine)
+            await migrate.upgrade(database.owner)
         else:
-            await migrate.wait_for_head(engine, MIGRATION_WAIT_SECONDS)
+            await migrate.wait_for_head(database.owner, MIGRATION_WAIT_SECONDS)
+        engine = database.app
+        await require_wall(engine)
         storage = make_storage(settings)
         stack.push_async_callback(storage.close)
         await storage.open()
         uow = uow_factory(engine)
-        spaces = SpaceService(uow, embedders, Indexes(engine))
+        spaces = SpaceService(uow, embedders, Indexes(database.owner))
         await spaces.open(model)
         retrieval = await stack.enter_async_context(_open_retrieval(settings, uow, spaces))
         models = make_models(settings)
         if models is not None:
             stack.push_async_callback(models.close)
-        runtime = _assemble(settings, engine, uow, storage, retrieval, spaces, models)
+        runtime = _assemble(settings, database, uow, storage, retrieval, spaces, models)
         stack.callback(runtime.accounts.passwords.close)
         await runtime.auth.register_settings_key(settings_key(settings))
         stack.push_async_callback(runtime.turn_signals.close)
@@ -202,10 +209,10 @@ async def _follow_switches(engine: AsyncEngine, spaces: SpaceService) -> None:
 
 
 def _assemble(
-    settings: Settings, engine: AsyncEngine, uow: UowFactory, storage: Storage, retrieval: RetrievalService,
+    settings: Settings, database: Database, uow: UowFactory, storage: Storage, retrieval: RetrievalService,
     spaces: SpaceService, models: ModelChain | None,
 ) -> Runtime:  # fmt: skip
-    accounts = make_accounts(settings, uow)
+    accounts, engine = make_accounts(settings, uow), database.app
     live, draining, budgets = LiveTurns(), Draining(), BudgetService(uow, limits_of(settings))
     signals = TurnSignals(live, Channel(engine, TURN_CHANNEL))
     housekeeping = TurnHousekeeping(uow, events_hours=settings.turn_events_hours)
@@ -217,7 +224,7 @@ def _assemble(
         draining=draining, top_k=settings.top_k, max_chars=settings.max_message_chars,
     )  # fmt: skip
     return Runtime(
-        settings=settings, engine=engine, uow=uow, storage=storage, masking=masking,
+        settings=settings, engine=engine, owner=database.owner, uow=uow, storage=storage, masking=masking,
         auth=accounts.auth, accounts=accounts, idempotency=IdempotencyService(uow),
         sessions=SessionService(uow), messages=MessageService(uow), feedback=FeedbackService(uow),
         documents=documents,

@@ -70,7 +70,7 @@ async def ingested(runtime: Runtime, files: list[Path]) -> tuple[Caller, float]:
 
 
 async def _unfinished(runtime: Runtime, caller: Caller) -> int:
-    async with runtime.engine.connect() as connection:
+    async with runtime.owner.connect() as connection:
         failed, left = (await connection.execute(STATE, {"tenant": caller.tenant_id})).one()
     if failed:
         raise SystemExit(f"failed: {failed}")
@@ -79,7 +79,7 @@ async def _unfinished(runtime: Runtime, caller: Caller) -> int:
 
 async def indexed_texts(runtime: Runtime, caller: Caller) -> tuple[list[str], int]:
     """(what was embedded, pages)."""
-    async with runtime.engine.connect() as connection:
+    async with runtime.owner.connect() as connection:
         rows = [*await connection.execute(CHUNKS, {"tenant": caller.tenant_id})]
     pages = len({(row.id, row.page) for row in rows if row.page is not None})
     return [embedded_text(row.title, row.heading, row.content) for row in rows], pages

@@ -12,7 +12,7 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from app.core.caller import SYSTEM
+from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.ids import new_id
 from app.db.engine import driver_connection
 from app.db.indexes import Indexes
@@ -24,7 +24,7 @@ from app.runtime import Runtime
 from app.services.statistics import StatisticsService
 from benchmarks.search_corpus import Document, documents, real_corpus
 
-CALLER = SYSTEM
+CALLER = tenant_caller(DEFAULT_TENANT)
 DOCUMENTS_A_BATCH = 100
 FETCHED_AT_ONCE = 10_000
 HALF = np.dtype(">f2")
@@ -72,7 +72,7 @@ def _from_halfvec_bytes(data: bytes) -> npt.NDArray[Any]:
 async def ensure_loaded(runtime: Runtime, chunks: int, cache: Path) -> None:
     """SystemExit when the folder holds another number of chunks, or was not loaded to its end."""
     space = runtime.spaces.current
-    async with driver_connection(runtime.engine) as connection:
+    async with driver_connection(runtime.owner) as connection:
         there = await connection.fetchval("SELECT count(*) FROM chunks")
         whole = there == chunks and await connection.fetchval(VALID, index_name(space.id))
     if there and not whole:
@@ -91,9 +91,9 @@ async def refresh_statistics(runtime: Runtime) -> None:
 
 async def _load(runtime: Runtime, made: Iterable[Document]) -> None:
     """Indexes of words and vectors are built when all rows are there: the latter by the service's own code."""
-    space, indexes = runtime.spaces.current, Indexes(runtime.engine)
+    space, indexes = runtime.spaces.current, Indexes(runtime.owner)
     await indexes.drop(space.id)
-    async with driver_connection(runtime.engine) as connection:
+    async with driver_connection(runtime.owner) as connection:
         await register_halfvec(connection)
         definition = await connection.fetchval(TERMS_INDEX)
         await connection.execute("DROP INDEX ix_chunks_terms")

@@ -141,7 +141,7 @@ def _found(rows: list[asyncpg.Record]) -> Found:
 @contextlib.asynccontextmanager
 async def raw_connections(runtime: Runtime, ef_search: int) -> AsyncIterator[list[asyncpg.Connection]]:
     async with contextlib.AsyncExitStack() as stack:
-        found = [await stack.enter_async_context(driver_connection(runtime.engine)) for _ in range(CONNECTIONS)]
+        found = [await stack.enter_async_context(driver_connection(runtime.owner)) for _ in range(CONNECTIONS)]
         for connection in found:
             await register_halfvec(connection)
             await connection.execute(f"SET hnsw.ef_search = {ef_search}; SET jit = off")

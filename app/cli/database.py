@@ -12,6 +12,7 @@ from app.core.settings import Settings
 from app.db import migrate
 from app.db.embedded import is_made
 from app.db.engine import wait_until_up
+from app.db.row_security import require_wall
 from app.runtime import open_database
 
 
@@ -22,7 +23,8 @@ async def command_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
     require_data_folder(settings)
     if not settings.database_url.get_secret_value() and not is_made(settings.data_dir / "postgres"):
         stop(f"there is no database in {settings.data_dir} yet; the first start makes it")
-    async with open_database(settings) as engine:
-        await wait_until_up(engine, DATABASE_WAIT_SECONDS)
-        await migrate.wait_for_head(engine, seconds=0)
-        yield engine
+    async with open_database(settings) as database:
+        await wait_until_up(database.owner, DATABASE_WAIT_SECONDS)
+        await migrate.wait_for_head(database.owner, seconds=0)
+        await require_wall(database.app)
+        yield database.app

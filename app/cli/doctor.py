@@ -16,8 +16,10 @@ from app.core.errors import RagchatError
 from app.core.logging import configure_logging
 from app.core.settings import Settings
 from app.db import migrate
+from app.db.connection import APPLICATION
 from app.db.embedded import is_made, require_programs
-from app.db.engine import pgvector_version, ping
+from app.db.engine import Database, pgvector_version, ping
+from app.db.row_security import is_separate, require_wall, wall_fix
 from app.providers.embedding import open_embedder
 from app.runtime import make_storage, open_database
 
@@ -129,19 +131,30 @@ async def _database(settings: Settings) -> list[Finding]:
         if not own and not is_made(settings.data_dir / "postgres"):
             require_programs()
             return [Finding(name, True, "the first start makes it")]
-        async with open_database(settings) as engine:
-            await ping(engine)
-            vector = await pgvector_version(engine)
-            found = await migrate.current_revision(engine)
+        async with open_database(settings) as database:
+            await ping(database.owner)
+            vector = await pgvector_version(database.owner)
+            found = await migrate.current_revision(database.owner)
+            wall = [await _wall(database)] if found == migrate.head_revision() else []
     except RagchatError as exc:
         return [Finding(name, False, exc.detail, fix)]
-    return [Finding(name, True, "answers"), _pgvector(vector), _migrations(found)]
+    return [Finding(name, True, "answers"), _pgvector(vector), _migrations(found), *wall]
 
 
 def _pgvector(version: str | None) -> Finding:
     if version is None:
         return Finding("pgvector", False, "not installed in this PostgreSQL", "install pgvector 0.8 or newer there")
     return Finding("pgvector", True, version)
+
+
+async def _wall(database: Database) -> Finding:
+    name = "row security"
+    try:
+        await require_wall(database.app)
+    except RagchatError as exc:
+        return Finding(name, False, exc.detail, await wall_fix(database.owner, exc))
+    alone = "" if await is_separate(database) else "; the login of DATABASE_URL owns the tables, see docs/tenancy.md"
+    return Finding(name, True, f"in force for {APPLICATION}{alone}")
 
 
 def _migrations(found: str | None) -> Finding:

@@ -18,7 +18,7 @@ def migrate() -> None:
 
 
 async def _migrate(settings: Settings) -> str | None:
-    async with open_database(settings) as engine:
-        await wait_until_up(engine, DATABASE_WAIT_SECONDS)
-        await migrations.upgrade(engine)
-        return await migrations.current_revision(engine)
+    async with open_database(settings) as database:
+        await wait_until_up(database.owner, DATABASE_WAIT_SECONDS)
+        await migrations.upgrade(database.owner)
+        return await migrations.current_revision(database.owner)

@@ -19,7 +19,7 @@ from app.cli.database import command_database
 from app.cli.parts import command_runtime
 from app.cli.questions import read_questions
 from app.cli.tables import table
-from app.core.caller import SYSTEM
+from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.errors import Conflict
 from app.core.settings import Settings
 from app.db.indexes import Indexes
@@ -221,7 +221,9 @@ async def _compare(
         spaces = [await opened.spaces.named(_name(name)) for name in names]
         one, other = [await opened.spaces.complete(space) for space in spaces]
         retrieval = RetrievalService(opened.uow, opened.spaces, exact_limit=settings.exact_search_limit)
-        found = await ComparisonService(opened.uow, retrieval).run(SYSTEM, (one, other), questions, top_k=top_k)
+        found = await ComparisonService(opened.uow, retrieval).run(
+            tenant_caller(DEFAULT_TENANT), (one, other), questions, top_k=top_k
+        )
         return found, spaces
 
 

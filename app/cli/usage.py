@@ -7,7 +7,7 @@ import typer
 from app.cli.common import load_settings, run
 from app.cli.database import command_database
 from app.cli.tables import table
-from app.core.caller import SYSTEM
+from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.settings import Settings
 from app.db.uow import uow_factory
 from app.repositories.paging import Paging
@@ -39,4 +39,6 @@ def _row(name: str, item: UsageSum) -> tuple[str, ...]:
 async def _report(settings: Settings, group_by: GroupBy, since: date | None, until: date | None) -> UsageReport:
     async with command_database(settings) as engine:
         service = UsageService(uow_factory(engine))
-        return await service.report(SYSTEM, Paging(limit=SHOWN), group_by=group_by, since=since, until=until)
+        return await service.report(
+            tenant_caller(DEFAULT_TENANT), Paging(limit=SHOWN), group_by=group_by, since=since, until=until
+        )

@@ -32,6 +32,8 @@ class Caller:
     """When the token ends, in seconds since 1970; None for a key."""
     claim: Claim | None = field(default=None, compare=False)
     """Set for a request that must be carried out once; see services/idempotency.py."""
+    system: bool = False
+    """The service itself, for all tenants at once: it reaches few tables, and no conversation; see docs/tenancy.md."""
 
     @property
     def owner_id(self) -> str | None:
@@ -53,8 +55,14 @@ def tenant_caller(tenant_id: UUID) -> Caller:
     return Caller(tenant_id=tenant_id, role="service", scopes=frozenset({"chat", "ingest", "admin"}))
 
 
-SYSTEM = tenant_caller(DEFAULT_TENANT)
-"""For what belongs to the installation: the queue, embedding spaces."""
+def whole_tenant(caller: Caller) -> Caller:
+    """The same, for what concerns everybody in the tenant: what all have spent, for instance."""
+    return caller if caller.user_id is None else replace(caller, user_id=None)
+
+
+SYSTEM = Caller(DEFAULT_TENANT, role="system", system=True)
+"""For what belongs to the installation: the queue, embedding spaces. What it puts into the queue is the default
+tenant's."""
 
 
 def user_caller(tenant_id: UUID, user_id: UUID, role: str, *, family_id: UUID | None = None) -> Caller:

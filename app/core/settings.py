@@ -34,6 +34,11 @@ class Settings(LimitSettings):
         SecretStr(""),
         description="`postgresql://...` or `postgresql+asyncpg://...`. Empty starts the embedded PostgreSQL.",
     )
+    migration_database_url: SecretStr = Field(
+        SecretStr(""),
+        description="The tables' owner, for migrations and indexes, where DATABASE_URL logs in as a plain member of "
+        "the role `ragchat_app`. Empty: DATABASE_URL is the owner.",
+    )
     s3_bucket: str = Field(
         "",
         description="Keep uploaded files in this S3 bucket instead of DATA_DIR. Credentials as the AWS CLI finds them.",
@@ -195,7 +200,7 @@ class Settings(LimitSettings):
             raise ValueError("must be 0, or 62 at least")
         return days
 
-    @field_validator("database_url", mode="before")
+    @field_validator("database_url", "migration_database_url", mode="before")
     @classmethod
     def _one_spelling(cls, value: object) -> object:
         """Hosting providers hand out `postgres://`, the seeds wrote both of the others."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -13,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.core.errors import NotFound, StorageFull, Unavailable
 from app.core.logging import get_logger
+from app.db.connection import APPLICATION, CallerConnection
 
 POOL_WAIT_SECONDS = 3.0
 """Waiting longer for a connection helps nobody: the client is told 503 and tries again."""
+OWNER_POOL_SIZE = 2
 CONNECT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 2.0
 SERVER_SETTINGS = {
@@ -33,7 +36,21 @@ SERVER_SETTINGS = {
 log = get_logger(__name__)
 
 
-def create_engine(url: URL | str, *, pool_size: int) -> AsyncEngine:
+@dataclass(frozen=True, slots=True)
+class Database:
+    """`app` sees what row-level security lets a caller see. `owner` has the tables: for migrations and indexes."""
+
+    app: AsyncEngine
+    owner: AsyncEngine
+
+
+def open_engines(url: URL | str, owner_url: URL | str, *, pool_size: int) -> Database:
+    """The application takes its own role whoever logs in, so that one login is enough for both."""
+    app = create_engine(url, pool_size=pool_size, role=APPLICATION)
+    return Database(app, create_engine(owner_url or url, pool_size=OWNER_POOL_SIZE))
+
+
+def create_engine(url: URL | str, *, pool_size: int, role: str | None = None) -> AsyncEngine:
     """Unavailable(database_url_invalid) for an address that is not PostgreSQL's."""
     engine = create_async_engine(
         _address(url),
@@ -45,10 +62,12 @@ def create_engine(url: URL | str, *, pool_size: int) -> AsyncEngine:
         connect_args={
             "timeout": CONNECT_SECONDS,
             "command_timeout": 60,
-            "server_settings": SERVER_SETTINGS,
+            "server_settings": SERVER_SETTINGS | ({"role": role} if role else {}),
+            "connection_class": CallerConnection,
         },
     )
     event.listen(engine.sync_engine.pool, "checkout", _require_open)
+    event.listen(engine.sync_engine.pool, "checkin", _forget_caller)
     return engine
 
 
@@ -57,6 +76,11 @@ def _require_open(dbapi_connection: Any, _record: object, _proxy: object) -> Non
     statement as a question (`pool_pre_ping`) would be four messages to and fro, for each unit of work."""
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _forget_caller(dbapi_connection: Any, _record: object) -> None:
+    if dbapi_connection is not None:
+        dbapi_connection.driver_connection.announcement = ""
 
 
 def _address(url: URL | str) -> URL:

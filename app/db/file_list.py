@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db.engine import database_errors, driver_connection
 
-MAKE = "CREATE TEMPORARY TABLE listed_files (key text, size bigint, modified timestamptz)"
+MAKE = "SET ROLE ragchat_system; CREATE TEMPORARY TABLE listed_files (key text, size bigint, modified timestamptz)"
 FINISH = "CREATE INDEX ON listed_files (key); ANALYZE listed_files"
 
 UNREFERENCED = """

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.core.errors import Unavailable
 from app.db.engine import database_errors, driver_connection
 from app.repositories.hnsw import create_index, drop_index, index_name
 
@@ -19,7 +20,7 @@ INVALID = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass($1) AND 
 
 
 class Indexes:
-    """The HNSW indexes of embedding spaces."""
+    """The HNSW indexes of embedding spaces. Only the tables' owner may build one: Unavailable(not_the_owner)."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -50,4 +51,9 @@ class Indexes:
                     if await connection.fetchval(MY_TURN):
                         break
                     await asyncio.sleep(TURN_SECONDS)
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InsufficientPrivilegeError as exc:
+                    raise Unavailable(
+                        "not_the_owner", "Indexes are built by the tables' owner; set MIGRATION_DATABASE_URL."
+                    ) from exc

@@ -69,12 +69,14 @@ async def _run(engine: AsyncEngine, action: Callable[[Config], None]) -> None:
 
     def locked(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
+        connection.execute(text("SET app.maintenance = 'on'"))  # else an owner that is no superuser would see no row
         connection.commit()
         config.attributes["connection"] = connection
         try:
             action(config)
         finally:
             connection.rollback()
+            connection.execute(text("RESET app.maintenance"))
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
             connection.commit()
 

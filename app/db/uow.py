@@ -1,5 +1,7 @@
 """The unit of work: an indented block that is one transaction. Leaving it commits; an error rolls back.
 
+The transaction tells the database who is asking; row-level security then shows nothing else.
+
 No provider is awaited inside it, so no connection is held while a model thinks.
 """
 
@@ -8,9 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session
 
 from app.core.caller import Caller
+from app.db.connection import announcement
 from app.db.engine import database_errors
 from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.audit import AuditRepository
@@ -147,16 +152,26 @@ class UnitOfWork:
         return WebhookRepository(self._session, self.caller)
 
 
+class _Session(Session):
+    """A class of its own, so that what follows concerns units of work alone."""
+
+
+@event.listens_for(_Session, "after_begin")
+def _announce(session: Session, _transaction: object, connection: Connection) -> None:
+    """Before anything is sent: the driver begins the transaction with the first statement."""
+    connection.connection.driver_connection.announcement = announcement(session.info["caller"])  # type: ignore[union-attr]
+
+
 UowFactory = Callable[[Caller], AbstractAsyncContextManager[UnitOfWork]]
 
 
 def uow_factory(engine: AsyncEngine) -> UowFactory:
-    sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+    sessions = async_sessionmaker(engine, sync_session_class=_Session, expire_on_commit=False, autoflush=False)
 
     @contextlib.asynccontextmanager
     async def begin(caller: Caller) -> AsyncIterator[UnitOfWork]:
         with database_errors():
-            async with sessions() as session, session.begin():
+            async with sessions(info={"caller": caller}) as session, session.begin():
                 yield UnitOfWork(session, caller)
 
     return begin

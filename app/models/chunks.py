@@ -7,17 +7,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, HasId, HasTenant
 
+OWNER_COMMENT = "The document's, written by a trigger: whose row it is must cost a search nothing"
+
 
 class Chunk(HasId, HasTenant, Base):
     __tablename__ = "chunks"
     __table_args__ = (
         UniqueConstraint("document_id", "document_version", "chunk_index", name="uq_chunks_document_position"),
-        Index("ix_chunks_tenant_id_lang", "tenant_id", "lang"),
+        # With the owner, so that counting needs nothing but the index: row-level security looks at it.
+        Index("ix_chunks_tenant_id_lang", "tenant_id", "lang", postgresql_include=["owner_id"]),
         Index("ix_chunks_terms", "terms", postgresql_using="gin"),
         {"comment": "Passages of documents: what search finds"},
     )
 
     document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    owner_id: Mapped[str | None] = mapped_column(Text, comment=OWNER_COMMENT)
     document_version: Mapped[int] = mapped_column(Integer, comment="Visible when it is the document's indexed_version")
     chunk_index: Mapped[int] = mapped_column(Integer, comment="From 0")
     page: Mapped[int | None] = mapped_column(Integer, comment="From 1; null where the format has no pages")
@@ -48,4 +52,5 @@ class ChunkEmbedding(HasTenant, Base):
         SmallInteger, ForeignKey("embedding_spaces.id", ondelete="CASCADE"), primary_key=True
     )
     chunk_id: Mapped[UUID] = mapped_column(ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True)
+    owner_id: Mapped[str | None] = mapped_column(Text, comment=OWNER_COMMENT)
     embedding: Mapped[list[float]] = mapped_column(HALFVEC(), comment="Unit length; width as the space says")

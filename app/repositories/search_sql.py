@@ -12,6 +12,10 @@ Both parts lie in 0..1, so one threshold means the same for every question.
 A statement holds only what its question needs: PostgreSQL keeps one plan for all values of its parameters, and that
 plan cannot use an index behind `:x IS NULL OR ...`. Numbers of our own are written into it: an index over a cast is
 matched by literals only, a LIMIT must be known, and a parameter beside an integer becomes one (1.2 was 1).
+
+Under row-level security no index answers `terms @@ query`: PostgreSQL compares nothing by an operator that might tell
+what it saw before it knows whose row it is. `ragchat_find_passages` and `ragchat_count_passages` (migration 0013) may
+see all rows, look at those of the transaction's tenant and user, and return no more than ids and a number.
 """
 
 from collections.abc import Collection
@@ -49,6 +53,12 @@ def visible(filters: Collection[str]) -> str:
     """Who may see a chunk, written once: the caller's tenant, their documents and the shared ones, the live version."""
     clauses = " AND ".join(["c.tenant_id = :tenant", *(FILTERS[name] for name in sorted(filters))])
     return f"JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version WHERE {clauses}"
+
+
+def narrowed(filters: Collection[str]) -> str:
+    """The same for `ragchat_find_passages`, which takes tenant and user from the transaction."""
+    kinds = {"document_ids": "uuid[]", "collection": "text", "lang": "text"}
+    return ", ".join(f"CAST(:{name} AS {kind})" if name in filters else "NULL" for name, kind in kinds.items())
 
 
 TENANT_SIZE = text("SELECT s.chunks FROM corpus_statistics s WHERE s.tenant_id = :tenant")
@@ -98,9 +108,7 @@ words AS MATERIALIZED (
 frequencies AS MATERIALIZED (
     SELECT w.*, coalesce(
         (SELECT t.chunks FROM term_statistics t WHERE t.tenant_id = :tenant AND t.lexeme = w.lexeme),
-        (SELECT count(*) FROM (
-            SELECT FROM chunks c WHERE c.tenant_id = :tenant AND c.terms @@ w.query LIMIT {counted}
-        ) AS few)
+        ragchat_count_passages(w.query)
     ) AS found
     FROM words w
 ),
@@ -121,9 +129,7 @@ asked AS MATERIALIZED (
     GROUP BY upto
 ),
 text_leg AS MATERIALIZED (
-    SELECT DISTINCT hit.id FROM asked, LATERAL (
-        SELECT c.id FROM chunks c {visible} AND c.terms @@ asked.query LIMIT {candidates}
-    ) AS hit
+    SELECT DISTINCT hit.id FROM asked, LATERAL ragchat_find_passages(asked.query, {narrowed}) AS hit(id)
 ),
 """
 
@@ -186,7 +192,7 @@ class Shape:
 @cache
 def hybrid_statement(shape: Shape) -> TextClause:
     """Parameters: tenant, fetched; embedding by vector; question, context, config by text; the filters'."""
-    return text("WITH " + "".join(_parts(shape)).format(**_numbers(shape), visible=visible(shape.filters)))
+    return text("WITH " + "".join(_parts(shape)).format(**_numbers(shape), **_scope(shape)))
 
 
 def _parts(shape: Shape) -> list[str]:
@@ -210,10 +216,14 @@ def _parts(shape: Shape) -> list[str]:
     return [vector_leg * shape.by_vector, TEXT_LEG * shape.by_text, ranked]
 
 
+def _scope(shape: Shape) -> dict[str, str]:
+    return {"visible": visible(shape.filters), "narrowed": narrowed(shape.filters)}
+
+
 def _numbers(shape: Shape) -> dict[str, object]:
     return {
         "space": int(shape.space_id), "width": int(shape.width), "leg_limit": int(shape.leg_limit),
-        "counted": COUNTED, "meeting": MEETING, "candidates": CANDIDATES, "most_terms": MOST_TERMS,
+        "meeting": MEETING, "candidates": CANDIDATES, "most_terms": MOST_TERMS,
         "k1": _literal(K1), "b": _literal(B), "weight": _literal(VECTOR_WEIGHT),
         "context_weight": _literal(CONTEXT_WEIGHT), "frequency_bounds": frequency_bounds(),
     }  # fmt: skip

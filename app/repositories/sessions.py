@@ -3,7 +3,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text, tuple_, update
 
-from app.models import ChatSession, Message
+from app.models import ChatSession
 from app.repositories.base import Repository, like_pattern
 from app.repositories.paging import Paging, decode_position, encode_cursor
 
@@ -98,16 +98,9 @@ class SessionRepository(Repository):
 
     @staticmethod
     def _says(q: str) -> ColumnElement[bool]:
-        """In the title as typed, or all its words in one message."""
+        """In the title as typed, or all its words in one message: see search_sql.py for why a function looks there."""
         words = func.plainto_tsquery(text("'simple'::regconfig"), q)
-        in_messages = (
-            select(Message.id)
-            .where(
-                Message.session_id == ChatSession.id,
-                func.to_tsvector(text("'simple'"), Message.content).op("@@")(words),
-            )
-            .exists()
-        )
+        in_messages = ChatSession.id.in_(select(func.ragchat_sessions_saying(words)))
         return or_(ChatSession.title.ilike(like_pattern(q), escape="\\"), in_messages)
 
     async def update(self, session_id: UUID, values: dict[str, Any]) -> ChatSession | None:

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.models import EmbeddingSpace
 from app.repositories.base import Repository
-from app.repositories.hnsw import INDEX_PREFIX, create_index, index_name
+from app.repositories.hnsw import INDEX_PREFIX, index_name
 
 CHANNEL = "ragchat_spaces"
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('embedding_spaces'))"
@@ -124,7 +124,7 @@ class SpaceRepository(Repository):
         return [SpaceState(**row) for row in (await self._session.execute(LIST)).mappings()]
 
     async def create(self, model: str, *, dimensions: int, languages: list[str]) -> EmbeddingSpace:
-        """The space of this model, made if there is none. The first of all is active and indexed at once."""
+        """The space of this model, made if there is none. The first of all is active at once."""
         await self.lock()
         found = await self.find(model)
         if found is not None:
@@ -134,10 +134,7 @@ class SpaceRepository(Repository):
         if first:
             values["activated_at"] = func.now()
         statement = insert(EmbeddingSpace).values(**values).returning(EmbeddingSpace)
-        space = (await self._session.execute(statement)).scalar_one()
-        if first:
-            await self._session.execute(text(create_index(space.id, space.dimensions)))
-        return space
+        return (await self._session.execute(statement)).scalar_one()
 
     async def unfilled(self, space_id: int, *, after: UUID, limit: int) -> list[dict[str, Any]]:
         """id, heading, content and title of visible chunks without a vector in the space, in the order of their ids."""

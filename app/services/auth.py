@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from app.core.caller import DEFAULT_TENANT, Caller, tenant_caller, user_caller
+from app.core.caller import DEFAULT_TENANT, SYSTEM, Caller, tenant_caller, user_caller
 from app.core.errors import Unauthorized
 from app.core.security import MAXIMUM_KEY_BYTES, key_digest
 from app.core.tokens import Tokens, invalid_token, is_token
@@ -86,7 +86,7 @@ class AuthService:
         caller = self._keys.get(digest)
         if caller is not None:
             return caller
-        async with self._uow(tenant_caller(DEFAULT_TENANT)) as uow:
+        async with self._uow(SYSTEM) as uow:  # the key tells the tenant
             found = await uow.api_keys.find(digest)
         if found is None or not hmac.compare_digest(found.key_hash, digest):
             raise Unauthorized

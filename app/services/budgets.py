@@ -11,7 +11,7 @@ from decimal import Decimal
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from app.core.caller import Caller
+from app.core.caller import Caller, whole_tenant
 from app.core.errors import Forbidden, RateLimited
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork, UowFactory
@@ -60,7 +60,7 @@ class BudgetService:
         """RateLimited(quota_exceeded) when nothing is left; before a turn is begun."""
         limits = applying(self._limits, caller, user_id)
         if limits:
-            async with self._uow(caller) as uow:
+            async with self._uow(whole_tenant(caller)) as uow:
                 states = await uow.budgets.look(wanted(limits))
             refusal = refusal_of(limits, states, None)
             if refusal is not None:
@@ -89,7 +89,7 @@ class BudgetService:
     ) -> RateLimited | None:
         """The refusal is returned, not raised: counters that were made for it are kept."""
         input_tokens = reservation.input_tokens
-        async with self._uow(caller) as uow:
+        async with self._uow(whole_tenant(caller)) as uow:
             cost = Decimal(0)
             if any(limit.unit == "cost" for limit in limits):
                 cost = await uow.prices.highest_cost(models, input_tokens=input_tokens, output_tokens=max_tokens)
@@ -115,7 +115,7 @@ class BudgetService:
         limits = applying(self._limits, caller, user_id or caller.user_id)
         if not limits:
             return []
-        async with self._uow(caller) as uow:
+        async with self._uow(whole_tenant(caller)) as uow:
             return what_is_left(limits, await uow.budgets.look(wanted(limits)))
 
 

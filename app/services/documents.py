@@ -222,7 +222,8 @@ async def delete_document(uow: UnitOfWork, document_id: UUID, *, erasure_id: UUI
     if key is None:
         return None
     await uow.idempotency.forget(document_id)
-    if await forget_document(uow, document_id):
+    more = await forget_document(uow, document_id)
+    if more or uow.caller.user_id is not None:  # a user's transaction does not see who else was quoted it
         rest = {"document_id": str(document_id)} | of
         await uow.jobs.enqueue(FORGET, rest, dedupe_key=f"{FORGET}:{document_id}")
     keys = superseded | {key}

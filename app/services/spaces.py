@@ -57,15 +57,25 @@ class SpaceService:
         """
         async with self._uow(SYSTEM) as uow:
             active = await uow.spaces.active()
+            indexed = active is not None and await uow.spaces.indexed(active.id)
         if active is None:
             embedder = await self._embedders.get(model)
             async with self._uow(SYSTEM) as uow:
                 await uow.spaces.lock()
                 active = await uow.spaces.active() or await _create(uow, embedder)
+        if not indexed:
+            await self._index(active)
         self._wanted = model
         self._current = await self._loaded_or_kept(active)
         if active.model != model:
             log.warning("embedding_space.other_model", active=active.model, setting=model)
+
+    async def _index(self, space: EmbeddingSpace) -> None:
+        """By whoever may: a process that is not the tables' owner searches without until another one has."""
+        try:
+            await self._indexes.build(space.id, space.dimensions)
+        except RagchatError as exc:
+            log.warning("embedding_space.not_indexed", model=space.model, code=exc.code)
 
     async def _loaded_or_kept(self, active: EmbeddingSpace) -> Space:
         try:

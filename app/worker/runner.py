@@ -13,7 +13,7 @@ from typing import Any
 
 from app.core.audit import Origin, origin
 from app.core.background import in_background
-from app.core.caller import DEFAULT_TENANT, tenant_caller
+from app.core.caller import SYSTEM, tenant_caller
 from app.core.errors import RagchatError
 from app.core.ids import new_id
 from app.core.logging import get_logger
@@ -37,7 +37,6 @@ class Worker:
         self._concurrency = concurrency
         self._wake = asyncio.Event()
         self._name = f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
-        self._system = tenant_caller(DEFAULT_TENANT)
 
     async def run(self) -> None:
         """Until cancelled, which gives unfinished jobs back to the queue."""
@@ -69,12 +68,12 @@ class Worker:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _claim(self, *, long: bool) -> Job | None:
-        async with self._runtime.uow(self._system) as uow:
+        async with self._runtime.uow(SYSTEM) as uow:
             row = await uow.jobs.claim(self._name, LONG, long=long)
         return Job(**row) if row else None
 
     async def _sleep(self, *, long: bool) -> None:
-        async with self._runtime.uow(self._system) as uow:
+        async with self._runtime.uow(SYSTEM) as uow:
             due = await uow.jobs.seconds_to_next(LONG, long=long)
         seconds = POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.05, due))
         with contextlib.suppress(TimeoutError):
@@ -146,7 +145,7 @@ class Worker:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _sweep_once(self) -> None:
-        async with self._runtime.uow(self._system) as uow:
+        async with self._runtime.uow(SYSTEM) as uow:
             exhausted = await uow.jobs.exhausted()
         for row in exhausted:
             job = Job(**row, lease_token=row["id"])

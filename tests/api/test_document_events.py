@@ -146,7 +146,7 @@ async def test_a_deleted_document_ends_the_stream(tenant: Tenant, only_notified:
 async def test_without_notifications_it_is_slower_but_not_wrong(tenant: Tenant, monkeypatch: Any) -> None:
     monkeypatch.setattr(document_events, "POLL_SECONDS", 0.05)
     id_ = await in_work(tenant)
-    deaf = DocumentEvents(tenant.runtime.uow, Hub(tenant.runtime.engine, "nobody_tells_anything_here"))
+    deaf = DocumentEvents(tenant.runtime.uow, Hub(tenant.runtime.owner, "nobody_tells_anything_here"))
     try:
         seen = []
         async for event in deaf.follow(tenant.caller, UUID(id_)):
@@ -176,7 +176,7 @@ async def test_many_streams_share_one_connection_and_hold_no_other(tenant: Tenan
         for stream in opened:
             await stream.next()
         assert tenant.runtime.document_events.followers == 40
-        async with tenant.runtime.engine.connect() as connection:
+        async with tenant.runtime.owner.connect() as connection:
             assert len((await connection.execute(text(LISTENERS))).all()) == 1
         await change(tenant, id_, status="ready")
         for stream in opened:
@@ -204,7 +204,7 @@ async def test_the_listener_comes_back_when_its_connection_breaks(tenant: Tenant
         await stream.next()
 
         async def listeners() -> list[int]:
-            async with tenant.runtime.engine.connect() as connection:
+            async with tenant.runtime.owner.connect() as connection:
                 return [row.pid for row in await connection.execute(text(LISTENERS))]
 
         async def there_is_one() -> bool:
@@ -212,7 +212,7 @@ async def test_the_listener_comes_back_when_its_connection_breaks(tenant: Tenant
 
         await until(there_is_one)
         (before,) = await listeners()
-        async with tenant.runtime.engine.connect() as connection:
+        async with tenant.runtime.owner.connect() as connection:
             await connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": before})
         await change(tenant, id_, status="ready")  # nobody listens now: it is seen after the reconnection
         assert [type_ for type_, _ in await stream.rest()] == ["progress", "ready"]
@@ -231,7 +231,7 @@ async def test_a_ping_while_nothing_happens(tenant: Tenant, monkeypatch: pytest.
 async def test_a_stream_does_not_live_for_ever(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document_events, "POLL_SECONDS", 0.05)
     id_ = await in_work(tenant)
-    hub = Hub(tenant.runtime.engine, CHANNEL)
+    hub = Hub(tenant.runtime.owner, CHANNEL)
     short = DocumentEvents(tenant.runtime.uow, hub, life_seconds=0.5)
     try:
         async with asyncio.timeout(30):

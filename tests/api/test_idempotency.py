@@ -135,12 +135,12 @@ UNION ALL SELECT 'jobs', count(*) FROM jobs WHERE tenant_id = :t AND kind = 'doc
 
 
 async def effects(tenant: Tenant) -> list[Any]:
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         return [tuple(row) for row in await connection.execute(text(EFFECTS), {"t": tenant.caller.tenant_id})]
 
 
 async def execute(tenant: Tenant, sql: str) -> Any:
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         return await connection.execute(text(sql), {"t": tenant.caller.tenant_id})
 
 
@@ -311,7 +311,7 @@ async def other_key(tenant: Tenant) -> str:
         "INSERT INTO api_keys (id, tenant_id, name, prefix, key_hash, scopes) "
         "VALUES (:id, :t, 'second', 'x', :digest, ARRAY['chat'])"
     )
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         values = {"id": new_id(), "t": tenant.caller.tenant_id, "digest": key_digest(key.encode())}
         await connection.execute(sql, values)
     return key

@@ -35,13 +35,13 @@ async def reindex_many(tenant: Tenant, **body: Any) -> int:
 
 async def jobs(tenant: Tenant, document_id: str) -> list[Any]:
     select = text("SELECT * FROM jobs WHERE kind = 'document.ingest' AND payload->>'document_id' = :id ORDER BY id")
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         return [*(await connection.execute(select, {"id": document_id}))]
 
 
 async def chunk_versions(tenant: Tenant, document_id: str) -> list[int]:
     select = text("SELECT document_version FROM chunks WHERE document_id = :id")
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         return [row[0] for row in await connection.execute(select, {"id": document_id})]
 
 
@@ -181,7 +181,7 @@ async def test_many_go_in_batches(tenant: Tenant, monkeypatch: pytest.MonkeyPatc
 async def tenant_versions(tenant: Tenant) -> list[tuple[int, int]]:
     """How many superseded versions are kept of each number."""
     select = text("SELECT version, count(*) FROM document_versions WHERE tenant_id = :id GROUP BY 1 ORDER BY 1")
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         return [(row[0], row[1]) for row in await connection.execute(select, {"id": tenant.caller.tenant_id})]
 
 

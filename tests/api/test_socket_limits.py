@@ -118,7 +118,7 @@ class TestAges:
         async with opened(tenant) as socket:
             await asyncio.sleep(1)
             assert (await say(socket, PING))["type"] == "pong"
-            async with tenant.runtime.engine.begin() as database:
+            async with tenant.runtime.owner.begin() as database:
                 delete = text("DELETE FROM api_keys WHERE tenant_id = :id")
                 await database.execute(delete, {"id": tenant.caller.tenant_id})
             assert (await receive(socket))["code"] == "auth_expired"

@@ -49,7 +49,7 @@ def codes(found: dict[str, Any]) -> set[str]:
 
 
 async def sql(tenant: Tenant, statement: str, **values: Any) -> Any:
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         found = await connection.execute(text(statement), values)
         return found.scalar() if found.returns_rows else None
 

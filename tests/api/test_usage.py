@@ -29,7 +29,7 @@ async def used(tenant: Tenant, model: str, tokens: tuple[int, int], *, user_id: 
     async with tenant.runtime.uow(tenant.caller) as uow:
         await settle(uow, reservation, usage, session_id=session_id)
     if "days_ago" in fields:
-        async with tenant.runtime.engine.begin() as connection:
+        async with tenant.runtime.owner.begin() as connection:
             await connection.execute(
                 text("UPDATE usage_records SET created_at = created_at - make_interval(days => :days) WHERE id = :id"),
                 {"days": fields["days_ago"], "id": reservation.id},

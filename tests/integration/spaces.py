@@ -47,7 +47,7 @@ class World:
 
     @property
     def engine(self) -> AsyncEngine:
-        return self.runtime.engine
+        return self.runtime.owner
 
     async def sql(self, statement: str, *values: Any) -> Any:
         """The first value."""

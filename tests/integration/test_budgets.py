@@ -78,7 +78,7 @@ class Purse:
         ]
 
     async def sql(self, statement: str, **values: Any) -> list[Any]:
-        async with self.tenant.runtime.engine.begin() as connection:
+        async with self.tenant.runtime.owner.begin() as connection:
             found = await connection.execute(text(statement), values | {"tenant": self.tenant.caller.tenant_id})
             return [*found] if found.returns_rows else []
 

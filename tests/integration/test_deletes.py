@@ -90,7 +90,7 @@ async def test_an_answer_that_was_being_written_forgets_too(tenant: Tenant) -> N
     """The document goes after the passages were found and before the answer is stored."""
     document = await tenant.add_text(SECRET, title=f"{CANARY} manual")
     session = await tenant.session()
-    engine = tenant.runtime.engine
+    engine = tenant.runtime.owner
     async with tenant.http.stream(
         "POST", f"/api/v1/sessions/{session}/chat/stream", json={"message": "How often is the pump serviced?"},
         headers={"Accept": "text/event-stream"},
@@ -127,12 +127,12 @@ async def test_deletes_at_random_moments_of_indexing_never_come_back(tenant: Ten
     tables = ("documents", "chunks", "chunk_embeddings", "jobs")
     due = {"jobs": "AND state IN ('queued', 'running')"}
     left = text(" UNION ALL ".join(f"SELECT tenant_id FROM {t} WHERE tenant_id = :t {due.get(t, '')}" for t in tables))
-    async with asyncio.timeout(40), tenant.runtime.engine.connect() as connection:
+    async with asyncio.timeout(40), tenant.runtime.owner.connect() as connection:
         while (await connection.execute(left, {"t": tenant.caller.tenant_id})).first():
             await connection.rollback()
             await asyncio.sleep(0.2)
     dead = text("SELECT count(*) FROM jobs WHERE tenant_id = :t AND state = 'dead'")
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         assert (await connection.execute(dead, {"t": tenant.caller.tenant_id})).scalar_one() == 0
     found = await tenant.http.post("/api/v1/search", json={"query": CANARY, "top_k": 50})
     assert found.json()["items"] == []

@@ -28,7 +28,7 @@ TELUGU = "నమస్కారం 👩‍👩‍👧 క్షి "
 
 
 async def run_sql(tenant: Tenant, statement: str, **values: Any) -> list[Any]:
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         result = await connection.execute(text(statement), values)
         return [*result] if result.returns_rows else []
 
@@ -221,7 +221,7 @@ def statements(tenant: Tenant) -> Iterator[list[str]]:
         if "turn" in statement or "session" in statement or "message" in statement:
             seen.append(statement)
 
-    engine = tenant.runtime.engine.sync_engine
+    engine = tenant.runtime.owner.sync_engine
     sqlalchemy_event.listen(engine, "before_cursor_execute", note)
     try:
         yield seen

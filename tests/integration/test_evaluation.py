@@ -73,7 +73,7 @@ WHERE d.tenant_id = :tenant ORDER BY d.external_id, c.chunk_index
 
 
 async def stored(tenant: Tenant, caller: Caller) -> tuple[list[dict[str, Any]], list[Any]]:
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         found = [dict(row) for row in (await connection.execute(STORED, {"tenant": caller.tenant_id})).mappings()]
     return found, [np.array(json.loads(row.pop("embedding"))) for row in found]
 
@@ -108,13 +108,13 @@ async def test_nothing_is_left_behind(tenant: Tenant) -> None:
 
 
 async def count(tenant: Tenant, sql: str) -> int:
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         return int((await connection.execute(text(sql))).scalar_one())
 
 
 async def test_what_a_killed_run_left_is_swept_a_day_later(tenant: Tenant) -> None:
     left = {days: new_id() for days in (0, 2)}
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         for days, id_ in left.items():
             await connection.execute(
                 text(

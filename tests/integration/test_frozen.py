@@ -17,7 +17,7 @@ async def test_its_locks_are_gone_before_its_lease_has_run_out(tenant: Tenant) -
     async with tenant.runtime.uow(tenant.caller) as uow:
         job_id = await uow.jobs.enqueue("test.frozen", {})
     with pytest.raises(Unavailable, match="database_unavailable"):
-        async with tenant.runtime.engine.connect() as frozen:
+        async with tenant.runtime.owner.connect() as frozen:
             shown = await frozen.execute(text("SHOW idle_in_transaction_session_timeout"))
             assert shown.scalar_one() == "10s"
             await frozen.rollback()

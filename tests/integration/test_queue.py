@@ -302,13 +302,13 @@ async def test_workers_forget_what_was_done_long_ago(tenant: Tenant) -> None:
     for state_, days, is_kept in (("done", 31, False), ("done", 29, True), ("dead", 400, True)):
         async with tenant.runtime.uow(tenant.caller) as work:
             job_id = await work.jobs.enqueue(KIND, {}, delay_seconds=3600)
-        async with tenant.runtime.engine.begin() as connection:
+        async with tenant.runtime.owner.begin() as connection:
             await connection.execute(text(FINISHED), {"id": job_id, "state": state_, "days": days})
         (kept if is_kept else gone).append(job_id)
     select = text("SELECT id FROM jobs WHERE id = ANY(:ids)")
     async with asyncio.timeout(30):
         while True:
-            async with tenant.runtime.engine.connect() as connection:
+            async with tenant.runtime.owner.connect() as connection:
                 left = {row.id for row in await connection.execute(select, {"ids": kept + gone})}
             if left == {*kept}:
                 break

@@ -1,7 +1,6 @@
 """Every statement of a search over 100,000 chunks, explained: with the values of a question, and as the plan for all
 values that PostgreSQL prefers from the sixth execution on."""
 
-import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +12,9 @@ from sqlalchemy import URL, TextClause, text
 
 from app.core.caller import Caller, tenant_caller
 from app.core.ids import new_id
+from app.db.connection import announcement
 from app.db.engine import driver_connection
+from app.db.uow import UnitOfWork
 from app.repositories import search_sql
 from app.repositories.chunks import SearchQuery
 from app.repositories.hnsw import create_index, drop_index, index_name
@@ -45,6 +46,11 @@ FROM documents d, generate_series(1, $2::integer) AS i, LATERAL (
     FROM generate_series(1, 8) AS place WHERE d.id IS NOT NULL AND i > 0
 ) AS made WHERE d.tenant_id = $1
 """
+SCANS = text("""
+SELECT pg_stat_get_xact_numscans('ix_chunks_terms'::regclass) AS words,
+       pg_stat_get_xact_numscans('chunks'::regclass) AS whole
+""")
+WHOLE = text("SELECT pg_stat_get_xact_numscans('chunks'::regclass)")
 VECTOR_ROWS = """
 INSERT INTO chunk_embeddings (space_id, chunk_id, tenant_id, embedding)
 SELECT $2, c.id, c.tenant_id, l2_normalize((
@@ -73,7 +79,7 @@ class Corpus:
 
 async def fill(runtime: Runtime, caller: Caller, space_id: int) -> Any:
     """The id of one of the documents. Indexes are built when the rows are there; foreign keys are not asked."""
-    async with driver_connection(runtime.engine) as connection:
+    async with driver_connection(runtime.owner) as connection:
         terms = await connection.fetchval(TERMS_INDEX)
         await connection.execute("DROP INDEX ix_chunks_terms; SET session_replication_role = replica")
         await connection.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
@@ -100,17 +106,29 @@ async def corpus(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Asy
 
 
 async def explain(corpus: Corpus, statement: TextClause, values: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    """The nodes of both plans."""
+    """The nodes of both plans, as the application's role gets them."""
     numbered = str(statement.compile(dialect=corpus.runtime.engine.dialect))
     given = ", ".join(["NULL"] * max(int(n) for n in re.findall(r"\$(\d+)", numbered)))
-    async with corpus.runtime.engine.connect() as connection:
-        custom = await connection.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)
-    async with driver_connection(corpus.runtime.engine) as plain:
+    caller = Caller(values["tenant"], values.get("user_id"))
+    async with corpus.runtime.uow(caller) as uow:
+        custom = await uow._session.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)
+    async with driver_connection(corpus.runtime.owner) as plain, plain.transaction():
+        await plain.execute(announcement(caller) + "SET LOCAL ROLE ragchat_app")
         await plain.execute("SET jit = off; SET random_page_cost = 1.1; SET plan_cache_mode = force_generic_plan")
         await plain.execute(f"PREPARE asked AS {numbered}")
         generic = await plain.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({given})")
     plans = [custom.scalar_one(), generic]
     return [[*_nodes(json.loads(plan) if isinstance(plan, str) else plan)] for plan in plans]
+
+
+async def scans(uow: UnitOfWork, statement: TextClause, values: dict[str, Any], *, mode: str) -> tuple[int, int]:
+    """(of the index of words, of the whole table of passages) in one execution. The functions that look for words have
+    plans of their own, which EXPLAIN does not show."""
+    await uow._session.execute(text(f"SET LOCAL plan_cache_mode = {mode}"))
+    before = (await uow._session.execute(SCANS)).one()
+    await uow._session.execute(statement, values)
+    after = (await uow._session.execute(SCANS)).one()
+    return after.words - before.words, after.whole - before.whole
 
 
 def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
@@ -159,10 +177,14 @@ async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, le
         assert not (scanned(custom) | scanned(generic)) & {"chunks", "chunk_embeddings"}
     for nodes in (custom, generic):
         used = {node.get("Index Name") for node in nodes}
-        if query.by_text:
-            assert "ix_chunks_terms" in used
         if query.embedding is not None:
             assert (index_name(corpus.space_id) in used) == (not small)
+    if query.by_text:
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            async with corpus.runtime.uow(caller) as uow:
+                words, whole = await scans(uow, statement, values, mode=mode)
+            assert words > 0
+            assert whole == 0 or (small and mode == "force_generic_plan")
 
 
 def scanned(nodes: list[dict[str, Any]]) -> set[str]:
@@ -185,12 +207,17 @@ async def test_small_statements_use_indexes(corpus: Corpus) -> None:
 
 async def test_an_index_that_is_missing_is_seen(corpus: Corpus) -> None:
     """The other tests can fail."""
-    async with corpus.runtime.engine.connect() as connection:
+    async with corpus.runtime.owner.connect() as connection:
         for dropped in (drop_index(corpus.space_id).replace(" CONCURRENTLY", ""), "DROP INDEX ix_chunks_terms"):
             await connection.execute(text(dropped))
         async with corpus.runtime.uow(corpus.caller) as uow:
             statement, values = uow.chunks.statement(corpus.query(), exact=False)
         plan = (await connection.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)).scalar_one()
+        await connection.execute(
+            text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": str(corpus.caller.tenant_id)}
+        )
+        before = await connection.scalar(WHOLE)
+        await connection.execute(text("SELECT ragchat_find_passages('w17 & w4021', NULL, NULL, NULL)"))
+        assert await connection.scalar(WHOLE) > before
         await connection.rollback()
-    nodes = [*_nodes(json.loads(plan) if isinstance(plan, str) else plan)]
-    assert "chunks" in {node["Relation Name"] for node in itertools.chain(nodes) if node["Node Type"] == "Seq Scan"}
+    assert "chunk_embeddings" in scanned([*_nodes(json.loads(plan) if isinstance(plan, str) else plan)])

@@ -123,7 +123,7 @@ async def test_a_dead_process_leaves_an_interrupted_turn(tenant: Tenant) -> None
         task.cancel()
     await asyncio.sleep(0.05)
     assert (await process.turns.get(tenant.caller, turn_id)).status == "running"
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         expire = text("UPDATE turns SET lease_until = now() - interval '1 second' WHERE id = :id")
         await connection.execute(expire, {"id": turn_id})
     other = Process(tenant, ScriptedModel(1, 0))
@@ -143,7 +143,7 @@ async def test_a_dead_turn_does_not_block_its_session(tenant: Tenant) -> None:
     await process.ask(session)
     for task in process.chat._tasks:
         task.cancel()
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         await connection.execute(
             text("UPDATE turns SET lease_until = now() - interval '1 second' WHERE status = 'running'")
         )

@@ -53,14 +53,14 @@ async def stored(tenant: Tenant, id_: str) -> dict[int, str]:
         SELECT version, storage_key FROM document_versions WHERE document_id = :id
         UNION ALL SELECT version, storage_key FROM documents WHERE id = :id
     """)
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         return {row.version: row.storage_key for row in await connection.execute(select, {"id": id_})}
 
 
 async def passages(tenant: Tenant, id_: str) -> dict[int, int]:
     """Version to how many there are of it."""
     select = text("SELECT document_version, count(*) FROM chunks WHERE document_id = :id GROUP BY 1")
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         return {row[0]: row[1] for row in await connection.execute(select, {"id": id_})}
 
 
@@ -139,13 +139,13 @@ async def test_a_new_version_embeds_only_what_has_changed(tenant: Tenant) -> Non
     changed = [*FORTY]
     changed[20] = changed[20].replace("waters", "prunes")
     second = await upload_ready(tenant, "\n\n".join(changed))
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         copied, total = (await connection.execute(COPIED, {"id": first["id"]})).one()
     assert total == second["chunks"] == first["chunks"]
     assert 1 <= total - copied <= 3
 
     third = await upload_ready(tenant, "\n\n".join([*changed[:10], "One more paragraph about moss.", *changed[10:]]))
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         copied, total = (await connection.execute(COPIED, {"id": first["id"]})).one()
     assert total == third["chunks"]
     assert 1 <= total - copied <= 6

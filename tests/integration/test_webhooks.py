@@ -103,7 +103,7 @@ async def happens(tenant: Tenant, event: Event = "document.ready", **values: Any
 
 async def jobs(tenant: Tenant) -> list[Any]:
     select = text("SELECT * FROM jobs WHERE tenant_id = :tenant AND kind = 'webhook.deliver' ORDER BY id")
-    async with tenant.runtime.engine.connect() as connection:
+    async with tenant.runtime.owner.connect() as connection:
         return [*(await connection.execute(select, {"tenant": tenant.caller.tenant_id})).mappings()]
 
 
@@ -120,7 +120,7 @@ async def job_when(tenant: Tenant, condition: Callable[[Any], bool]) -> Any:
 async def hurry(tenant: Tenant) -> None:
     """The pause before the next attempt is over."""
     now = text("UPDATE jobs SET run_at = now() WHERE tenant_id = :tenant AND state = 'queued'")
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         await connection.execute(now, {"tenant": tenant.caller.tenant_id})
         await connection.execute(text("SELECT pg_notify('ragchat_jobs', '')"))
 
@@ -248,7 +248,7 @@ class TestRetry:
             pauses = []
             for attempt in range(1, 8):
                 job = await job_when(mine, waits(attempt))
-                async with mine.runtime.engine.connect() as connection:
+                async with mine.runtime.owner.connect() as connection:
                     left = text("SELECT extract(epoch FROM run_at - now())::float8 FROM jobs WHERE id = :id")
                     pauses.append((await connection.execute(left, {"id": job["id"]})).scalar_one())
                 await hurry(mine)
@@ -341,7 +341,7 @@ class TestTransaction:
                 writers = text("""
                     SELECT d.xmin::text, j.xmin::text FROM documents d, jobs j WHERE d.id = :document AND j.id = :job
                 """)
-                async with runtime.engine.connect() as connection:
+                async with runtime.owner.connect() as connection:
                     found = await connection.execute(writers, {"document": document.id, "job": job["id"]})
                     assert len(set(found.one())) == 1  # one transaction
             assert receiver.arrivals == []
