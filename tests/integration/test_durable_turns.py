@@ -221,7 +221,7 @@ def statements(tenant: Tenant) -> Iterator[list[str]]:
         if "turn" in statement or "session" in statement or "message" in statement:
             seen.append(statement)
 
-    engine = tenant.runtime.owner.sync_engine
+    engine = tenant.runtime.engine.sync_engine
     sqlalchemy_event.listen(engine, "before_cursor_execute", note)
     try:
         yield seen

@@ -277,7 +277,7 @@ class TestSwitching:
             if "UPDATE embedding_spaces" in told[2]:
                 updates.append(told[2])
 
-        event.listen(world.engine.sync_engine, "before_cursor_execute", note)
+        event.listen(world.runtime.engine.sync_engine, "before_cursor_execute", note)
         await world.runtime.spaces.switch(id_)
         assert len(updates) == 1
         assert await world.sql("SELECT array_agg(id) FROM embedding_spaces WHERE is_active") == [id_]
