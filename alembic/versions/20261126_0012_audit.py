@@ -43,11 +43,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp 
 DECLARE
     removed bigint;
 BEGIN
+    PERFORM set_config('app.maintenance', 'on', true);  -- row-level security stands before the owner, too
     DELETE FROM audit_log WHERE id IN (
         SELECT id FROM audit_log WHERE at < now() - make_interval(days => greatest(days, 365))
         ORDER BY at LIMIT least(most, 10000)
     );
     GET DIAGNOSTICS removed = ROW_COUNT;
+    PERFORM set_config('app.maintenance', 'off', true);
     RETURN removed;
 END $$
 """

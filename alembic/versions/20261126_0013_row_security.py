@@ -298,7 +298,6 @@ def _let_system() -> None:
 def _let_purge() -> None:
     """The log of what was done: added to and read, and what is old removed, by a function that runs as the owner."""
     protect("audit_log", changes="INSERT")
-    op.execute("ALTER FUNCTION audit_log_purge(integer, integer) SET app.maintenance = 'on'")
     op.execute("REVOKE ALL ON FUNCTION audit_log_purge(integer, integer) FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION audit_log_purge(integer, integer) TO ragchat_system")
 
@@ -325,7 +324,6 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION {name}")
     for table in ("tenants", *OF_TENANTS, *OF_USERS, *WITHIN, "documents", "audit_log"):
         release(table)
-    op.execute("ALTER FUNCTION audit_log_purge(integer, integer) RESET app.maintenance")
     op.execute("GRANT EXECUTE ON FUNCTION audit_log_purge(integer, integer) TO PUBLIC")
     op.drop_index("ix_chunks_tenant_id_lang", table_name="chunks")
     op.create_index("ix_chunks_tenant_id_lang", "chunks", ["tenant_id", "lang"])

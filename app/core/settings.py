@@ -13,10 +13,11 @@ from pydantic_settings import SettingsConfigDict
 
 from app.core.limit_settings import LimitSettings
 from app.core.limit_settings import UnsafeSettings as UnsafeSettings
+from app.core.retention_settings import RetentionSettings
 from app.core.strength import MINIMUM_KEY_LENGTH, MINIMUM_SECRET_BYTES, is_strong_key
 
 
-class Settings(LimitSettings):
+class Settings(LimitSettings, RetentionSettings):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True, frozen=True
     )
@@ -175,30 +176,6 @@ class Settings(LimitSettings):
     budget_user_tokens_per_month: int = Field(0, ge=0, description="The same for a month.")
     budget_key_tokens_per_day: int = Field(0, ge=0, description="Tokens for each API key in a day.")
     budget_key_tokens_per_month: int = Field(0, ge=0, description="The same for a month.")
-
-    retention_days: int = Field(
-        0, ge=0, description="Conversations without a message for so many days are deleted; 0 keeps them."
-    )
-    job_history_days: int = Field(30, ge=0, description="Jobs that are done are listed for so long; 0 is for good.")
-    webhook_history_days: int = Field(
-        30, ge=0, description="Deliveries of webhooks, done or given up, are kept for so long; 0 is for good."
-    )
-    usage_days: int = Field(
-        0, ge=0, description="What language models were used for is kept for so long, 62 days at least; 0 is for good."
-    )
-    revoked_key_days: int = Field(
-        90, ge=0, description="API keys that were revoked or have expired are kept for so long; 0 is for good."
-    )
-    receipt_days: int = Field(365, ge=1, description="Receipts of erasures are kept for so long.")
-    audit_days: int = Field(365, ge=365, description="The audit log is kept for so long; never less than a year.")
-
-    @field_validator("usage_days")
-    @classmethod
-    def _whole_months(cls, days: int) -> int:
-        """Limits of a month are counted from it."""
-        if 0 < days < 62:
-            raise ValueError("must be 0, or 62 at least")
-        return days
 
     @field_validator("database_url", "migration_database_url", mode="before")
     @classmethod

@@ -69,7 +69,7 @@ class RetentionService:
             try:
                 removed = await self.purge()
                 if any(removed.values()):
-                    log.info("retention.purged", **removed)
+                    log.info("retention.purged", removed=removed)
             except RagchatError as exc:
                 log.warning("retention.not_purged", code=exc.code)
             except Exception:

@@ -34,7 +34,7 @@ async def status(tenant: Tenant, key: str, method: str = "GET", path: str = SESS
 
 
 async def sql(tenant: Tenant, statement: str, **values: Any) -> Any:
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         return await connection.execute(text(statement), values)
 
 

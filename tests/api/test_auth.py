@@ -273,7 +273,7 @@ class TestRefresh:
         person = await join(edge)
         digest = key_digest(person.pair["refresh_token"].encode())
         sql = text("UPDATE refresh_tokens SET expires_at = now() WHERE token_hash = :digest RETURNING used_at")
-        async with edge.runtime.engine.begin() as connection:
+        async with edge.runtime.owner.begin() as connection:
             assert (await connection.execute(sql, {"digest": digest})).scalar_one() is None
         body = {"refresh_token": person.pair["refresh_token"]}
         check_problem(await post(edge.service, "refresh", body), 401, "invalid_refresh_token")
@@ -281,7 +281,7 @@ class TestRefresh:
     async def test_no_token_is_stored(self, edge: Tenant, join: Join) -> None:
         person = await join(edge)
         sql = text("SELECT CAST(r AS text) || CAST(u AS text) FROM refresh_tokens r JOIN users u ON u.id = r.user_id")
-        async with edge.runtime.engine.connect() as connection:
+        async with edge.runtime.owner.connect() as connection:
             rows = [*(await connection.execute(sql)).scalars()]
         assert any(person.email in row for row in rows)
         for secret in (person.pair["refresh_token"], person.token, PASSWORD):

@@ -28,7 +28,7 @@ NEW, OLD = "new-" * 10, "old-" * 10
 
 async def stored(tenant: Tenant, session: str) -> list[Any]:
     statement = text("SELECT sealed, key_id, version, tenant_id FROM masking_maps WHERE session_id = :session")
-    async with tenant.runtime.engine.begin() as connection:
+    async with tenant.runtime.owner.begin() as connection:
         return [*(await connection.execute(statement, {"session": UUID(session)}))]
 
 
@@ -122,7 +122,7 @@ class TestStored:
         session = UUID(await tenant.session())
         masks = tenant.runtime.masking.masks(tenant.caller, session)
         await masks.cover(f"A/c no {ACCOUNT}")
-        async with tenant.runtime.engine.begin() as connection:
+        async with tenant.runtime.owner.begin() as connection:
             await connection.execute(text("DELETE FROM masking_maps WHERE session_id = :id"), {"id": session})
         assert await masks.cover(f"Call {PHONE}.") == ["Call <PHONE_1>."]
         again = await tenant.runtime.masking.mask(tenant.caller, session, f"{ACCOUNT} {PHONE}")
@@ -188,7 +188,7 @@ class TestKeys:
             await masking.mask(tenant.caller, UUID(id_), PHONE)
         moved = text("UPDATE masking_maps SET sealed = :sealed WHERE session_id = :id")
         ((sealed, *_),) = await stored(tenant, session)
-        async with tenant.runtime.engine.begin() as connection:
+        async with tenant.runtime.owner.begin() as connection:
             await connection.execute(moved, {"sealed": sealed, "id": UUID(other)})
         assert await masking.restore(tenant.caller, UUID(other), "<PHONE_1>") == "<PHONE_1>"
 
