@@ -11,8 +11,8 @@ from tests.api.test_hostile_tools import check_problem
 from tests.conftest import Service
 
 PUBLIC = {"/", "/health", "/livez", "/readyz"}
-OPEN = {f"/api/v1/auth/{name}" for name in ("register", "login", "refresh")}
-"""They give credentials to those who have none."""
+OPEN = {f"/api/v1/{path}" for path in ("auth/register", "auth/login", "auth/refresh", "erasures/{address}")}
+"""For those who have no credentials: yet, or any more."""
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +70,7 @@ async def test_every_route_but_the_public_ones_wants_a_key(document: dict[str, A
                 assert response.status_code == 200, path
                 continue
             if path in OPEN:
-                check_problem(response, 415, "unsupported_type")
+                check_problem(response, 404 if method == "get" else 415)
                 continue
             assert response.status_code == 401, (method, path)
             assert response.headers["content-type"] == media_type(path)

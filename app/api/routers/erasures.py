@@ -14,6 +14,8 @@ User = Annotated[
     str, Path(max_length=255, description="The id of a user here, or the name that the calling system gave its own.")
 ]
 
+Address = Annotated[str, Path(max_length=255, description="As `receipt_url` gave it.")]
+
 
 @router.delete(
     "/auth/me", status_code=status.HTTP_202_ACCEPTED, operation_id="auth_erase_me",
@@ -49,10 +51,13 @@ async def list_(runtime: RuntimeDep, caller: AdminCaller, paging: PagingDep) -> 
     return page(items, total=total, skip=paging.skip, limit=paging.limit, next_cursor=cursor)
 
 
-async def receipt(runtime: RuntimeDep, address: str, response: Response) -> ErasureOut:
+async def receipt(runtime: RuntimeDep, address: Address, response: Response) -> ErasureOut:
     response.headers["Cache-Control"] = "no-store"
     return erasure_out(await runtime.personal_data.erasures.receipt(address))
 
 
 # Nobody is asked who they are: whoever was erased cannot say it any more. The address is the secret.
-router.add_api_route("/erasures/{address}", receipt, route_class_override=OpenRoute, include_in_schema=False)
+router.add_api_route(
+    "/erasures/{address}", receipt, route_class_override=OpenRoute, operation_id="erasures_receipt",
+    summary="What was erased: counts. Whoever has this address was given it",
+)  # fmt: skip
