@@ -8,17 +8,29 @@ or frame that this file does not know is a failure: whoever adds one says here w
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, get_args
 from uuid import uuid4
 
 import httpx
 import pytest
 import websockets
+from sqlalchemy import URL
 
 from app.schemas import events
 from tests.api.test_hostile_tools import check_problem
-from tests.api.walking import COLLECTION, OPERATIONS, SECRET, TITLE, Operation, World, a_world, fields_of
-from tests.conftest import Service
+from tests.api.walking import (
+    COLLECTION,
+    OPERATIONS,
+    SECRET,
+    TITLE,
+    Operation,
+    World,
+    a_world,
+    fields_of,
+    switch_row_security_off,
+)
+from tests.conftest import Service, make_database, make_settings, serving
 
 STRANGERS = ("colleague", "administrator", "foreign_user", "foreign_administrator", "foreign_key")
 
@@ -51,9 +63,18 @@ WITH_ID = [one for one in OPERATIONS if set(one.parameters) - NO_THING]
 WITHOUT_ID = [one for one in OPERATIONS if not set(one.parameters) - NO_THING and one.name not in PUBLIC]
 
 
-@pytest.fixture(scope="module")
-async def world(service: Service) -> AsyncIterator[World]:
-    async with a_world(service) as made:
+@pytest.fixture(scope="module", params=["both walls", "filters alone"])
+async def world(
+    request: pytest.FixtureRequest, service: Service, postgres: URL, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """The database refuses what is foreign by itself: that the queries do so too is seen where it does not."""
+    async with AsyncExitStack() as stack:
+        if request.param == "filters alone":
+            url, data_dir = await make_database(postgres, "test_walk"), tmp_path_factory.mktemp("walk")
+            settings = make_settings(database_url=url, data_dir=data_dir)
+            service = Service(*await stack.enter_async_context(serving(settings)))
+            await switch_row_security_off(service.runtime)
+        made = await stack.enter_async_context(a_world(service))
         before = await made.rows()
         yield made
         assert before - await made.rows() == set()

@@ -10,7 +10,9 @@ import httpx
 from sqlalchemy import text
 
 from app.core.ids import new_id
+from app.db.row_security import TABLES_OF_TENANTS
 from app.models.base import Base
+from app.runtime import Runtime
 from app.schemas.users import Role, UserCreate
 from tests.api.people import PASSWORD, Person, log_in
 from tests.conftest import ROOT, Service, Tenant
@@ -123,6 +125,12 @@ async def a_world(service: Service) -> AsyncIterator[World]:
             "foreign_key": abroad.http,
         }
         yield World(owner, await _belongings(owner), strangers)
+
+
+async def switch_row_security_off(runtime: Runtime) -> None:
+    async with runtime.owner.begin() as connection:
+        for table in (await connection.execute(text(TABLES_OF_TENANTS))).scalars().all():
+            await connection.execute(text(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"))
 
 
 async def _tenant(service: Service, stack: AsyncExitStack) -> Tenant:
