@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from app.cli.common import load_settings, run, stop
 from app.cli.database import command_database
-from app.core.caller import SYSTEM
+from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.settings import Settings
 from app.db.uow import uow_factory
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated
@@ -39,7 +39,7 @@ async def _create_user(settings: Settings, request: UserCreate, *, admin: bool) 
         uow = uow_factory(engine)
         accounts = make_accounts(settings, uow)
         await accounts.auth.ensure_tenant()
-        return await accounts.users.create(SYSTEM, request, role="admin" if admin else "user")
+        return await accounts.users.create(tenant_caller(DEFAULT_TENANT), request, role="admin" if admin else "user")
 
 
 def create_key(name: str, scopes: list[str], days: int | None, *, as_json: bool) -> None:
@@ -61,4 +61,4 @@ async def _create_key(settings: Settings, request: ApiKeyCreate) -> ApiKeyCreate
     async with command_database(settings) as engine:
         accounts = make_accounts(settings, uow_factory(engine))
         await accounts.auth.ensure_tenant()
-        return await accounts.api_keys.create(SYSTEM, request)
+        return await accounts.api_keys.create(tenant_caller(DEFAULT_TENANT), request)

@@ -58,8 +58,10 @@ class Settings(LimitSettings, RetentionSettings):
     )
     access_token_minutes: int = Field(15, ge=1, le=1440, description="How long an access token works.")
     refresh_token_days: int = Field(30, ge=1, le=365, description="After so long without a refresh users log in anew.")
-    registration_open: bool = Field(
-        True, description="Whether anybody may register. Closed, `ragchat create-user` makes users."
+    registration_open: bool | None = Field(
+        None,
+        description="Whether anybody may register; they read what is shared. Closed, `ragchat create-user` makes users. "
+        "Unset: open in development, closed elsewhere.",
     )
     password_min_length: int = Field(8, ge=8, le=64, description="Shortest password, in characters.")
     password_max_length: int = Field(128, ge=64, le=200, description="Longest password, in characters.")
@@ -243,6 +245,10 @@ class Settings(LimitSettings, RetentionSettings):
         return (
             any(name != "extractive" for name in named) if named else bool(self.bedrock_model_id or self.openai_model)
         )
+
+    @property
+    def anybody_may_register(self) -> bool:
+        return self.app_env == "development" if self.registration_open is None else self.registration_open
 
     @property
     def masking_keys(self) -> tuple[str, ...]:

@@ -31,6 +31,6 @@ def make_accounts(settings: Settings, uow: UowFactory) -> Accounts:
     users = UserService(uow, passwords, rules, forget=auth.forget)
     logins = LoginService(
         uow, users, passwords, rules, tokens, refresh_days=settings.refresh_token_days,
-        registration_open=settings.registration_open, forget=auth.forget,
+        registration_open=settings.anybody_may_register, forget=auth.forget,
     )  # fmt: skip
     return Accounts(auth, users, logins, ApiKeyService(uow, secret=secret, forget=auth.forget), passwords)

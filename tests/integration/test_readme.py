@@ -158,5 +158,5 @@ def test_links_lead_somewhere() -> None:
 
 def test_what_is_said_to_be_missing_is_missing() -> None:
     """When one of these is built, the README must say so."""
-    for part in ("providers/speech", "providers/translation", "services/users.py"):
+    for part in ("providers/speech", "providers/translation", "services/scenarios.py"):
         assert not (ROOT / "app" / part).exists(), part

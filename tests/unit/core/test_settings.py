@@ -113,3 +113,11 @@ def test_several_masking_keys_each_strong() -> None:
         with pytest.raises(UnsafeSettings, match="masking_key_weak") as refused:
             settings(masking_key=weak)
         assert new not in refused.value.detail
+
+
+def test_outside_development_nobody_registers_unless_it_is_said() -> None:
+    assert settings().anybody_may_register
+    assert not settings(registration_open=False).anybody_may_register
+    production = {"app_env": "production", "api_key": new_key()}
+    assert not settings(**production).anybody_may_register
+    assert settings(**production, registration_open=True).anybody_may_register
