@@ -60,8 +60,8 @@ class Settings(LimitSettings, RetentionSettings):
     refresh_token_days: int = Field(30, ge=1, le=365, description="After so long without a refresh users log in anew.")
     registration_open: bool | None = Field(
         None,
-        description="Whether anybody may register; they read what is shared. Closed, `ragchat create-user` makes users. "
-        "Unset: open in development, closed elsewhere.",
+        description="Whether anybody may register; they read what is shared. Closed, `ragchat create-user` makes "
+        "users. Unset: open in development, closed elsewhere.",
     )
     password_min_length: int = Field(8, ge=8, le=64, description="Shortest password, in characters.")
     password_max_length: int = Field(128, ge=64, le=200, description="Longest password, in characters.")
