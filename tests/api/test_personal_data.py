@@ -12,7 +12,7 @@ import pytest
 import websockets
 
 from app.api import sockets
-from app.core.caller import DEFAULT_TENANT, user_caller
+from app.core.caller import DEFAULT_TENANT, tenant_caller, user_caller
 from app.core.errors import Conflict
 from app.core.ids import new_id
 from app.core.pseudonyms import user_digest
@@ -64,7 +64,7 @@ async def test_an_export_holds_everything_that_is_mine_and_nothing_else(
         await http.post(f"/api/v1/sessions/{made[0]['id']}/messages", json=body)
     answer = (await http.post(f"/api/v1/sessions/{made[1]['id']}/chat", json={"message": "Which cat is grey?"})).json()
     await http.put(f"/api/v1/messages/{answer['id']}/feedback", json={"rating": "up", "comment": "good"})
-    async with service.runtime.uow(user_caller(DEFAULT_TENANT, UUID(id_), "user")) as uow:
+    async with service.runtime.uow(tenant_caller(DEFAULT_TENANT)) as uow:
         reservation = Reservation(new_id(), id_, None, None, "m", 1)
         await settle(uow, reservation, Usage("openai/gpt", 10, 5))
         other = Reservation(new_id(), "somebody else", None, None, "m", 1)

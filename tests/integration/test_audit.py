@@ -1,7 +1,6 @@
 """The audit log: written with what it tells, without content, and by nobody changed."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from sqlalchemy import URL
 
 from app.core.audit import ACTIONS, network_of
-from app.core.caller import SYSTEM
+from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.ids import new_id
 from app.core.security import new_key
 from app.core.settings import Settings
@@ -18,8 +17,8 @@ from app.services.retention import RetentionService, Terms
 from tests.conftest import ROOT, Service, Tenant, make_database, make_settings, serving
 from tests.integration.processes import spelled
 
-ROLE = "only_writes_audit"
-WRITE = "INSERT INTO audit_log (id, tenant_id, actor, action) VALUES ($1, $1, 'service', 'login')"
+TENANT = new_id()
+WRITE = f"INSERT INTO audit_log (id, tenant_id, actor, action) VALUES ($1, '{TENANT}', 'service', 'login')"
 OLD = """
 ALTER TABLE audit_log DISABLE TRIGGER audit_log_stamp;
 INSERT INTO audit_log (id, tenant_id, actor, action, at)
@@ -52,12 +51,9 @@ async def owner(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def application(owner: asyncpg.Connection) -> asyncpg.Connection:
-    """The same connection, as a role that may only add and read."""
-    with contextlib.suppress(asyncpg.DuplicateObjectError):
-        await owner.execute(f"CREATE ROLE {ROLE}")
-    await owner.execute(f"GRANT SELECT, INSERT ON audit_log TO {ROLE}")
+    """The same connection, as the role of the application, for a tenant."""
     await owner.execute(OLD)
-    await owner.execute(f"SET ROLE {ROLE}")
+    await owner.execute(f"SET ROLE ragchat_app; SET app.tenant_id = '{TENANT}'")
     return owner
 
 
@@ -86,15 +82,23 @@ async def test_its_owner_cannot_either(owner: asyncpg.Connection, change: str, a
 async def test_the_time_is_the_databases_whatever_the_writer_says(application: asyncpg.Connection) -> None:
     id_ = new_id()
     await application.execute(
-        "INSERT INTO audit_log (id, tenant_id, actor, action, at) VALUES ($1, $1, 'a', 'login', '2001-01-01')", id_
+        "INSERT INTO audit_log (id, tenant_id, actor, action, at) VALUES ($1, $2, 'a', 'login', '2001-01-01')",
+        *(id_, TENANT),
     )
     assert await application.fetchval("SELECT now() - at < interval '1 minute' FROM audit_log WHERE id = $1", id_)
 
 
 @pytest.mark.parametrize("days", [-1, 0, 1, 364])
-async def test_the_purge_takes_nothing_younger_than_a_year(application: asyncpg.Connection, days: int) -> None:
-    await application.fetchval("SELECT audit_log_purge($1, 1000000)", days)
-    ages = await application.fetch("SELECT extract(day FROM now() - at)::int AS days FROM audit_log")
+async def test_the_purge_takes_nothing_younger_than_a_year(
+    application: asyncpg.Connection, owner: asyncpg.Connection, days: int
+) -> None:
+    purge = "SELECT audit_log_purge($1, 1000000)"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):  # only where the service acts for all tenants
+        await application.fetchval(purge, days)
+    await owner.execute("SET ROLE ragchat_system")
+    await owner.fetchval(purge, days)
+    await owner.execute("RESET ROLE")
+    ages = await owner.fetch("SELECT extract(day FROM now() - at)::int AS days FROM audit_log")
     kept = {row["days"] for row in ages}
     assert {10, 364} <= kept
     assert max(kept) <= 365
@@ -172,7 +176,7 @@ async def test_what_people_do(alone: tuple[Service, Settings]) -> None:
         assert (await http.post("/api/v1/auth/logout")).status_code == 204
         for change in ({"disabled": True}, {"disabled": False}, {"role": "admin"}):
             assert (await operator.patch(f"/api/v1/users/{id_}", json=change)).status_code == 200
-        found = await entries(Tenant(service, SYSTEM, key, http))
+        found = await entries(Tenant(service, tenant_caller(DEFAULT_TENANT), key, http))
     mine = [entry for entry in found if entry["object_type"] == "user" and entry["object_id"] in (id_, None)]
     assert [(entry["action"], entry["outcome"], entry["actor"].partition(":")[0]) for entry in mine] == [
         ("register", "ok", "anonymous"), ("login", "failed", "anonymous"), ("login", "failed", "anonymous"),
