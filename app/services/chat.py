@@ -17,7 +17,7 @@ from app.providers.llm import ProviderInterrupted
 from app.providers.ports import Finished
 from app.rag.conversation import MESSAGES, Said
 from app.schemas.common import is_blank
-from app.schemas.search import SearchFilters
+from app.schemas.search import Filters
 from app.services.answering import Answering, Asker, Item
 from app.services.citing import Citing
 from app.services.drafts import Draft
@@ -197,10 +197,10 @@ class ChatService:
         self, caller: Caller, live: LiveTurn, question: Question, draft: Draft, history: list[Said]
     ) -> None:
         rewritten = await self._answering.rewritten(question, draft, history, live.cancelled)
-        filters = SearchFilters(document_ids=question.document_ids or None)
+        filters = Filters(document_ids=question.document_ids)
         # A key asks for somebody: from what that person may read, unless documents are named.
         found = await self._retrieval.retrieve(
-            caller if question.document_ids else caller.for_user(live.owner),
+            caller if question.document_ids is not None else caller.for_user(live.owner),
             rewritten or question.content,
             top_k=question.top_k or self._top_k,
             filters=filters,

@@ -4,11 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import websockets
 
 from app.schemas.events import SERVER_EVENT
+from app.schemas.search import Filters
+from app.services.turns import Question
+from tests.api.test_hostile_tools import check_problem
 from tests.conftest import MakeTenant, Tenant
 
 FACTS = """Leave policy
@@ -295,9 +299,43 @@ class TestLanguages:
             answer = (await asking.http.post(f"/api/v1/sessions/{session}/chat", json=body)).json()
             assert "12 days" in answer["content"], lang
 
-    async def test_an_empty_list_of_documents_is_no_filter(self, asking: Tenant) -> None:
-        body = {"query": QUESTION, "filters": {"document_ids": []}}
-        assert (await asking.http.post("/api/v1/search", json=body)).json()["items"]
+
+class TestNoDocuments:
+    """A client that works out what somebody may read, and finds nothing, must not be given everything."""
+
+    @pytest.mark.parametrize("path", ["chat", "chat/stream"])
+    async def test_refused_in_a_question(self, asking: Tenant, path: str) -> None:
+        session = await asking.session()
+        asked = {"message": QUESTION, "document_ids": []}
+        refused = await asking.http.post(f"/api/v1/sessions/{session}/{path}", json=asked)
+        problem = check_problem(refused, 400, "invalid_request")
+        assert [(one["pointer"], one["code"]) for one in problem["errors"]] == [("/document_ids", "too_short")]
+        assert (await asking.http.get(f"/api/v1/sessions/{session}/messages")).json()["total"] == 0
+        answer = await asking.http.post(f"/api/v1/sessions/{session}/{path}", json=asked | {"document_ids": None})
+        assert "12 days" in answer.text
+
+    async def test_refused_in_a_search(self, asking: Tenant) -> None:
+        refused = await asking.http.post("/api/v1/search", json={"query": QUESTION, "filters": {"document_ids": []}})
+        problem = check_problem(refused, 400, "invalid_request")
+        assert [(one["pointer"], one["code"]) for one in problem["errors"]] == [("/filters/document_ids", "too_short")]
+        everything = {"query": QUESTION, "filters": {"document_ids": None}}
+        assert (await asking.http.post("/api/v1/search", json=everything)).json()["items"]
+
+    async def test_below_the_edge_nothing_is_searched(self, asking: Tenant) -> None:
+        session, caller = UUID(await asking.session()), asking.caller
+        found = await asking.runtime.retrieval.retrieve(caller, QUESTION, top_k=5, filters=Filters(document_ids=[]))
+        assert found.sources == []
+        turn_id = await asking.runtime.chat.ask(caller, Question(session, QUESTION, document_ids=[]))
+        events = [event async for event in asking.runtime.turns.follow(caller, turn_id)]
+        assert [event["docs"] for event in events if event["type"] == "sources"] == [[]]
+        replayed = await asking.http.post(f"/api/v1/turns/{turn_id}/replay")
+        assert replayed.json()["now"] == []
+
+    async def test_over_websocket_an_empty_list_is_a_field_that_was_not_filled_in(self, asking: Tenant) -> None:
+        async for client in connect(asking, await asking.session()):
+            await client.send(type="user_message", id="c-17", content=QUESTION, document_ids=[], metadata={})
+            assert "12 days" in check_turn((await client.until("done"))[1:], "assistant_message")["content"]
+            break
 
 
 async def test_resuming_behind_the_end_is_answered(asking: Tenant) -> None:
