@@ -17,7 +17,7 @@ from app.api.outbox import Closing
 from app.api.rate_limit import RateLimits
 from app.api.sockets import FRAMES_A_MINUTE, POLICY, Counter, Socket
 from app.core.caller import Caller
-from app.core.errors import Forbidden, Invalid, Kind, RagchatError, RateLimited, Unauthorized
+from app.core.errors import Forbidden, Invalid, RagchatError, RateLimited, Unauthorized
 from app.languages import LANGUAGES, get_language
 from app.runtime import Runtime
 from app.schemas.events import (
@@ -34,11 +34,10 @@ from app.schemas.events import (
     UserMessage,
 )
 from app.services.sessions import session_not_found
-from app.services.turns import Question, error_fields
+from app.services.turns import Question, error_fields, error_of
 
 router = APIRouter()
 MAX_FRAME_BYTES = 128 * 1024
-RETRYABLE = {Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.CONFLICT, Kind.INTERNAL}
 CAPABILITIES = ["chat", "sources", "citations", "cancel", "retry", "resume"]
 
 
@@ -196,10 +195,7 @@ class Handler:
             return None
 
     def _tell(self, exc: RagchatError, reply_to: str | None) -> None:
-        fields = error_fields(exc.code, exc.detail, reply_to, retryable=exc.kind in RETRYABLE)
-        if exc.retry_after is not None:
-            fields["retry_after_ms"] = round(1000 * exc.retry_after)
-        self._socket.send("error", **fields)
+        self._socket.send("error", **error_of(exc, reply_to))
 
     async def _handle(self, event: AnyClientEvent) -> None:
         match event:
