@@ -125,6 +125,14 @@ class TestRest:
         assert len({answer.json()["id"] for answer in answers}) == 1
         assert (await asking.http.get(f"/api/v1/sessions/{session}/messages")).json()["total"] == 2
 
+    async def test_the_client_message_id_alone_decides(self, asking: Tenant) -> None:
+        path = f"/api/v1/sessions/{await asking.session()}/chat"
+        first = await asking.http.post(path, json={"message": QUESTION, "client_message_id": "c-1"})
+        other = {"message": "How much of a taxi ride is refunded?", "client_message_id": "c-1"}
+        assert (await asking.http.post(path, json=other)).json() == first.json()
+        elsewhere = f"/api/v1/sessions/{await asking.session()}/chat"
+        assert "500 rupees" in (await asking.http.post(elsewhere, json=other)).json()["content"]
+
     async def test_trace_says_why(self, asking: Tenant) -> None:
         session = await asking.session()
         answer = (await asking.http.post(f"/api/v1/sessions/{session}/chat", json={"message": QUESTION})).json()
