@@ -9,11 +9,14 @@ from uuid import UUID
 import pytest
 import websockets
 
+from app.providers.llm import ModelChain
 from app.schemas.events import SERVER_EVENT
 from app.schemas.search import Filters
+from app.services.answering import Answering
 from app.services.turns import Question
 from tests.api.test_hostile_tools import check_problem
 from tests.conftest import MakeTenant, Tenant
+from tests.fakes import ScriptedModel
 
 FACTS = """Leave policy
 
@@ -151,6 +154,20 @@ class TestRest:
         body["document_ids"] = [foreign["id"]]
         refused = await asking.http.post(f"/api/v1/sessions/{session}/chat", json=body)
         assert (refused.status_code, refused.json()["code"]) == (404, "unknown_document")
+
+
+    async def test_a_session_deleted_meanwhile_is_what_was_not_found(
+        self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = ModelChain([ScriptedModel(1000, 0.01)])
+        monkeypatch.setattr(tenant.runtime.chat, "_answering", Answering(model))
+        session = f"/api/v1/sessions/{await tenant.session()}"
+        body = {"message": "Tell me.", "use_rag": False}
+        waiting = asyncio.create_task(tenant.http.post(f"{session}/chat", json=body))
+        while (await tenant.http.get(f"{session}/messages")).json()["total"] == 0:
+            await asyncio.sleep(0.01)
+        await tenant.http.delete(session)
+        check_problem(await waiting, 404, "session_not_found")
 
 
 class TestSse:

@@ -14,7 +14,7 @@ from app.api.idempotency import OnceDep, answer_with
 from app.api.rate_limit import counts_as
 from app.api.streams import EventStream
 from app.core.caller import Caller
-from app.core.errors import Conflict, Invalid
+from app.core.errors import Conflict, Invalid, NotFound
 from app.runtime import Runtime
 from app.schemas.chat import ChatAnswer, ChatRequest, TurnOut
 from app.schemas.events import protocol_schema
@@ -76,10 +76,13 @@ async def _ended(runtime: Runtime, caller: Caller, turn_id: UUID) -> UUID:
 
 async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnswer:
     error: dict[str, Any] | None = None
-    async for event in runtime.turns.follow(caller, turn_id):
-        if event["type"] == "error":
-            error = event
-    turn = await runtime.turns.get(caller, turn_id)
+    try:
+        async for event in runtime.turns.follow(caller, turn_id):
+            if event["type"] == "error":
+                error = event
+        turn = await runtime.turns.get(caller, turn_id)
+    except NotFound:  # it was there, and goes with its session only
+        raise session_not_found() from None
     if turn.assistant_message_id is not None:
         message = await runtime.messages.get(caller, turn.assistant_message_id)
         if message is None:
