@@ -155,7 +155,6 @@ class TestRest:
         refused = await asking.http.post(f"/api/v1/sessions/{session}/chat", json=body)
         assert (refused.status_code, refused.json()["code"]) == (404, "unknown_document")
 
-
     async def test_a_session_deleted_meanwhile_is_what_was_not_found(
         self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -314,6 +313,22 @@ class TestWebSocket:
         url = f"ws://{asking.service.address}/chat/{await asking.session()}"
         async with websockets.connect(url, subprotocols=["ragchat.v1", f"bearer.{asking.key}"]) as socket:  # type: ignore[list-item]
             assert socket.subprotocol == "ragchat.v1"
+
+
+async def test_cancelling_what_has_ended_is_answered(asking: Tenant) -> None:
+    async for client in connect(asking, await asking.session()):
+        await client.send(type="user_message", content=QUESTION)
+        done = (await client.until("done"))[-1]
+        await client.send(type="cancel", turn_id=done["turn_id"])
+        told = await client.receive()
+        assert (told["type"], told["code"], told["turn_id"], told["seq"]) == (
+            "system",
+            "turn_ended",
+            done["turn_id"],
+            0,
+        )
+        assert (await asking.http.get(f"/api/v1/turns/{done['turn_id']}")).json()["status"] == "completed"
+        break
 
 
 class TestLanguages:

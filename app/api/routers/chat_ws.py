@@ -210,7 +210,9 @@ class Handler:
             case UserMessage():
                 await self._ask(event)
             case Cancel():
-                await self._runtime.turns.cancel(self._caller, event.turn_id)
+                turn = await self._runtime.turns.cancel(self._caller, event.turn_id)
+                if turn.status != "running":  # no `done` is to come, and somebody waits for one
+                    self._socket.send("system", content="", code="turn_ended", turn_id=str(turn.id))
             case Retry():
                 await self._limits.hit_principal("chat", self._caller)
                 retried = await self._runtime.chat.retry(self._caller, event.turn_id)
