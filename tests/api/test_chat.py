@@ -315,6 +315,26 @@ class TestWebSocket:
             assert socket.subprotocol == "ragchat.v1"
 
 
+async def test_the_same_id_on_a_socket_that_follows_is_told_twice_and_sorted_by_number(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant.runtime.chat, "_answering", Answering(ModelChain([ScriptedModel(40, 0.01)])))
+    async for client in connect(tenant, await tenant.session()):
+        asked = {"type": "user_message", "id": "c-1", "content": "Tell me.", "use_rag": False}
+        await client.send(**asked)
+        events = (await client.until("delta"))[1:]
+        await client.send(**asked)
+        while [event["type"] for event in events].count("done") < 2:
+            events.append(await client.receive())
+        kept: dict[int, dict[str, Any]] = {}
+        for event in events:
+            assert kept.setdefault(event["seq"], event) == event
+        assert len(events) == 2 * len(kept)
+        assert [event["seq"] for event in events] != sorted(event["seq"] for event in events)
+        check_turn([kept[seq] for seq in sorted(kept)], "assistant_message")
+        break
+
+
 async def test_cancelling_what_has_ended_is_answered(asking: Tenant) -> None:
     async for client in connect(asking, await asking.session()):
         await client.send(type="user_message", content=QUESTION)
