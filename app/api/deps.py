@@ -9,7 +9,9 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from app.api.guard import parse_json
 from app.api.rate_limit import RateLimits
+from app.api.validation import refuse_fields
 from app.core.caller import ADMIN, Caller
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.repositories.paging import Paging
@@ -101,6 +103,14 @@ def get_if_match(
     if not (value.isascii() and value.isdigit() and len(value) < 10):
         raise Invalid("invalid_etag", "If-Match must hold an ETag that this service gave.", pointer="/If-Match")
     return int(value)
+
+
+async def refuse_input(request: Request) -> None:
+    """For a route whose address says it all. An empty body or `{}` is none."""
+    refuse_fields(dict(request.query_params), part="query")
+    body = await request.body()
+    if body:
+        refuse_fields(parse_json(body))
 
 
 def parse_id(value: str, not_found: NotFound) -> UUID:

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from app.api.errors import STATUS
 from app.api.openai_errors import openai_error
-from app.core.errors import RagchatError, Unavailable
+from app.core.errors import RagchatError
 from app.services.completions import Reply
+from app.services.failures import failure_of
 from app.services.live_turns import Event
-from app.services.sessions import session_not_found
 
 FINISH_REASONS: dict[str, Literal["length", "content_filter"]] = {"length": "length", "refused": "content_filter"}
 """Every other end is `stop`."""
@@ -78,7 +78,7 @@ class Answer:
             case "citation":
                 self._cite(event)
             case "error":
-                self._error = _failure(event)
+                self._error = failure_of(event)
             case "assistant_message":
                 self._llm_used, self._fallback_reason = event["llm_used"], event["fallback_reason"]
             case "done":
@@ -119,15 +119,6 @@ class Answer:
     def _chunk(self, delta: Chunk, extra: dict[str, Any], finish_reason: str | None = None) -> Chunk:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return self._head | {"object": "chat.completion.chunk", "choices": [choice]} | extra
-
-
-def _failure(event: Event) -> RagchatError:
-    code = event["code"]
-    if code == "internal":
-        return RagchatError()
-    if code == session_not_found().code:
-        return session_not_found()
-    return Unavailable(code, event["message"])
 
 
 async def begun(chunks: AsyncGenerator[Chunk, None]) -> AsyncIterator[Chunk | None]:

@@ -23,7 +23,7 @@ from app.core.background import cancel
 from app.core.errors import RagchatError, RateLimited
 from app.core.logging import get_logger
 from app.services.live_turns import Frame
-from app.services.turns import error_fields
+from app.services.turns import error_fields, error_of
 
 SEND_SECONDS = 10.0
 FLUSH_SECONDS = 1.0
@@ -126,7 +126,7 @@ class Socket:
         except Exception:
             log.exception("socket.follow_failed")
             said = RagchatError()
-        await self._outbox.put(self._outside("error", error_fields(said.code, said.detail, None)))
+        await self._outbox.put(self._outside("error", error_of(said, None)))
 
     async def frames(self, still_allowed: Callable[[], Awaitable[None]]) -> AsyncIterator[str]:
         """Text frames until the client leaves."""

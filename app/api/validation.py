@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
@@ -60,6 +60,14 @@ def valid(model: type[Body], data: object) -> Body:
 def missing(name: str) -> RequestValidationError:
     """For a field of the body that only some callers may leave out."""
     return RequestValidationError([{"type": "missing", "loc": ("body", name)}])
+
+
+def refuse_fields(data: object, *, part: Literal["body", "query"] = "body") -> None:
+    """For an address that is told nothing: what would be passed over in silence is a misunderstanding."""
+    if not isinstance(data, dict):
+        raise RequestValidationError([{"type": "dict_type", "loc": (part,)}])
+    if data:
+        raise RequestValidationError([{"type": "extra_forbidden", "loc": (part, name)} for name in data])
 
 
 def field_errors(errors: Sequence[Any]) -> list[ProblemError]:

@@ -10,7 +10,7 @@ from io import StringIO
 
 from app.readers.clean import cleaned_document
 from app.readers.document import Document, Page
-from app.readers.encoding import decode
+from app.readers.encoding import decode_text
 from app.readers.errors import UnreadableDocument
 from app.readers.limits import DEFAULT_LIMITS, Limits
 from app.readers.lines import within
@@ -28,7 +28,7 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
     if not data:
         raise UnreadableDocument("empty_file")
     csv.field_size_limit(_NO_LIMIT)  # what `limits` says of the whole text holds for a cell
-    text = decode(data).replace("\0", "")
+    text = decode_text(data).replace("\0", "")
     delimiter, start = _delimiter(text)
     rows = (Row(_cells(values)) for values in _rows(text, delimiter, start))
     lines = "\n".join(within(table_lines(rows, header_expected=True), limits))

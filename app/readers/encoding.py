@@ -1,6 +1,9 @@
 """Bytes of a text file to str, also when nobody said the encoding."""
 
 import codecs
+import re
+
+from app.readers.errors import UnreadableDocument
 
 _BOMS = (  # UTF-32 first: its little-endian BOM begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -13,6 +16,20 @@ _SAMPLE_BYTES = 65536
 _FEWEST_ZEROS = 0.02
 _CLEARLY_FEWER = 0.1
 _FIRST_PRINTABLE = 0x20
+_STRANGE = re.compile("[\x01-\x06\x0e-\x1a\x1c-\x1f\x7f\ufffd]+")
+"""No text has them but by accident. White space, bells, overstrikes and the escapes of terminals are not among them."""
+_STRAY = 8
+_MOST_STRANGE = 0.05
+"""Random bytes have nearly twice as many. NULs are not counted: with them texts are divided and filled up."""
+
+
+def decode_text(data: bytes) -> str:
+    """Of a file whose name says that it is text. UnreadableDocument(bad_file) when it is something else."""
+    text = decode(data)
+    strange = sum(len(run[0]) for run in _STRANGE.finditer(text))
+    if strange > max(_STRAY, _MOST_STRANGE * (len(text) - text.count("\0"))):
+        raise UnreadableDocument("bad_file")
+    return text
 
 
 def decode(data: bytes) -> str:

@@ -145,7 +145,7 @@ class ChunkRepository(Repository):
         """Those that narrow the scope."""
         given = {
             "user_id": self._caller.user_id,
-            "document_ids": query.document_ids or None,
+            "document_ids": query.document_ids,
             "collection": query.collection,
             "lang": query.lang,
         }

@@ -4,13 +4,12 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.common import FilledText, Id, Request, Response
+from app.schemas.common import FilledText, Request, Response
 from app.schemas.messages import MessageOut
-from app.schemas.search import Lang, TopK
+from app.schemas.search import DocumentIds, Lang, TopK
 
 TurnStatus = Literal["running", "completed", "cancelled", "failed", "interrupted"]
 ClientMessageId = Annotated[FilledText, Field(max_length=128)]
-DocumentIds = Annotated[list[Id], Field(max_length=100, description="Ask these documents only.")]
 
 
 class ChatRequest(Request):

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter
 
-from app.schemas.chat import ClientMessageId, DocumentIds
+from app.schemas.chat import ClientMessageId
 from app.schemas.common import Id, Text
 from app.schemas.search import Lang, Source, TopK
 
 PROTOCOL = "ragchat.v1"
+MaybeDocumentIds = Annotated[list[Id], Field(max_length=100, description="These documents only; `[]` is all.")]
 
 
 class ClientEvent(BaseModel):
@@ -38,7 +39,7 @@ class UserMessage(ClientEvent):
     top_k: TopK | None = None
     lang: Lang | None = None
     use_rag: Annotated[bool, Field(strict=True)] = True
-    document_ids: DocumentIds | None = None
+    document_ids: MaybeDocumentIds | None = None
 
 
 class Cancel(ClientEvent):

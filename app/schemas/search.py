@@ -8,6 +8,10 @@ from app.schemas.common import FilledText, Id, Request, Response, Text
 Mode = Literal["hybrid", "vector", "text"]
 Lang = Annotated[Text, Field(pattern=r"^[a-z]{2}$", description="ISO 639-1, e.g. `en`, `te`, `hi`.")]
 TopK = Annotated[int, Field(strict=True, ge=1, le=50)]
+DocumentIds = Annotated[
+    list[Id],
+    Field(min_length=1, max_length=100, description="These documents only. Leave it out for all: `[]` is refused."),
+]
 
 
 class Source(Response):
@@ -28,10 +32,16 @@ class Source(Response):
     url: str | None = None
 
 
-class SearchFilters(Request):
-    document_ids: list[Id] | None = Field(None, max_length=100)
+class Filters(Request):
+    """What narrows a search. No document at all is nothing to search, None is all of them."""
+
+    document_ids: list[Id] | None = None
     collection: Annotated[Text, Field(max_length=255)] | None = None
     lang: Lang | None = None
+
+
+class SearchFilters(Filters):
+    document_ids: DocumentIds | None = None
 
 
 class SearchRequest(Request):

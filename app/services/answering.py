@@ -90,10 +90,20 @@ class Answering:
     def is_limited(self) -> bool:
         return self._models is not None and self._budgets is not None and self._budgets.has_limits
 
-    async def check(self, caller: Caller, user_id: str) -> None:
-        """RateLimited(quota_exceeded) when nothing is left for a model's answer."""
-        if self._budgets is not None:
-            await self._budgets.check(caller, user_id)
+    async def check(self, caller: Caller, user_id: str, question: Question) -> None:
+        """RateLimited(quota_exceeded) when too little is left for a model's answer, as far as it is known by now."""
+        if self._models is not None and self._budgets is not None:
+            await self._budgets.check(
+                caller,
+                user_id,
+                models=self._models.names,
+                input_tokens=estimate_tokens(question.content),
+                max_tokens=self._longest(question),
+            )
+
+    def _longest(self, question: Question) -> int:
+        """Answer, in tokens."""
+        return min(self._max_tokens, question.max_tokens or self._max_tokens)
 
     async def rewritten(
         self, question: Question, draft: Draft, history: Sequence[Said], cancelled: asyncio.Event
@@ -173,7 +183,7 @@ class Answering:
         return await Material(question.content, recent(history, models.window), passages).covered(draft.masks)
 
     def _prompt(self, models: ModelChain, question: Question, draft: Draft, material: Material) -> BuiltPrompt[Passage]:
-        window, most = models.window, min(self._max_tokens, question.max_tokens or self._max_tokens)
+        window, most = models.window, self._longest(question)
         asked, history = material.question, material.history
         if not question.use_rag:
             return build_plain_prompt(asked, history, lang=draft.lang, window=window, max_tokens=most)

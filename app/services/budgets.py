@@ -56,13 +56,17 @@ class BudgetService:
     def has_limits(self) -> bool:
         return bool(self._limits)
 
-    async def check(self, caller: Caller, user_id: str) -> None:
-        """RateLimited(quota_exceeded) when nothing is left; before a turn is begun."""
+    async def check(
+        self, caller: Caller, user_id: str, *, models: Sequence[str], input_tokens: int, max_tokens: int
+    ) -> None:
+        """RateLimited(quota_exceeded) when less is left than a call takes at the least: before a turn is begun, when
+        its prompt is not known yet."""
         limits = applying(self._limits, caller, user_id)
         if limits:
             async with self._uow(whole_tenant(caller)) as uow:
                 states = await uow.budgets.look(wanted(limits))
-            refusal = refusal_of(limits, states, None)
+                need = await _need(uow, limits, models=models, input_tokens=input_tokens, max_tokens=max_tokens)
+            refusal = refusal_of(limits, states, None) or refusal_of(limits, states, need)
             if refusal is not None:
                 raise refusal
 
@@ -90,10 +94,7 @@ class BudgetService:
         """The refusal is returned, not raised: counters that were made for it are kept."""
         input_tokens = reservation.input_tokens
         async with self._uow(whole_tenant(caller)) as uow:
-            cost = Decimal(0)
-            if any(limit.unit == "cost" for limit in limits):
-                cost = await uow.prices.highest_cost(models, input_tokens=input_tokens, output_tokens=max_tokens)
-            need = Need(input_tokens + max_tokens, cost)
+            need = await _need(uow, limits, models=models, input_tokens=input_tokens, max_tokens=max_tokens)
             refusal = refusal_of(limits, await uow.budgets.lock(wanted(limits)), need)
             if refusal is None:
                 await uow.budgets.hold(
@@ -117,6 +118,16 @@ class BudgetService:
             return []
         async with self._uow(whole_tenant(caller)) as uow:
             return what_is_left(limits, await uow.budgets.look(wanted(limits)))
+
+
+async def _need(
+    uow: UnitOfWork, limits: Applying, *, models: Sequence[str], input_tokens: int, max_tokens: int
+) -> Need:
+    """By the dearest of the models."""
+    cost = Decimal(0)
+    if any(limit.unit == "cost" for limit in limits):
+        cost = await uow.prices.highest_cost(models, input_tokens=input_tokens, output_tokens=max_tokens)
+    return Need(input_tokens + max_tokens, cost)
 
 
 def usage_of(

@@ -17,7 +17,7 @@ from app.providers.llm import ProviderInterrupted
 from app.providers.ports import Finished
 from app.rag.conversation import MESSAGES, Said
 from app.schemas.common import is_blank
-from app.schemas.search import SearchFilters
+from app.schemas.search import Filters
 from app.services.answering import Answering, Asker, Item
 from app.services.citing import Citing
 from app.services.drafts import Draft
@@ -29,7 +29,7 @@ from app.services.retrieval import RetrievalService, require_known, said_before
 from app.services.sessions import session_not_found
 from app.services.turn_keeping import LeaseKeeper
 from app.services.turn_writer import Ending, TurnWriter
-from app.services.turns import Question, Retried, TurnService, error_fields, interrupted_fields
+from app.services.turns import Question, Retried, TurnService, error_of, interrupted_fields
 
 log = get_logger(__name__)
 MOST_HISTORY = 40
@@ -106,11 +106,18 @@ class ChatService:
             async with self._uow(caller) as uow:
                 require_known(question.document_ids, await uow.documents.known(question.document_ids))
         if self._answering.is_limited:
-            async with self._uow(caller) as uow:
-                session = await uow.sessions.get(question.session_id)
+            await self._check_budget(caller, question)
+
+    async def _check_budget(self, caller: Caller, question: Question) -> None:
+        """Of a question that has begun its turn, nothing is asked any more."""
+        async with self._uow(caller) as uow:
+            session = await uow.sessions.get(question.session_id)
             if session is None:
                 raise session_not_found()
-            await self._answering.check(caller, session.user_id)
+            known = question.client_message_id
+            if known is not None and await uow.turns.find(question.session_id, known) is not None:
+                return
+        await self._answering.check(caller, session.user_id, question)
 
     async def _run(self, caller: Caller, live: LiveTurn, question: Question) -> None:
         """The top of a turn's task: whatever happens, the turn ends, in the database and for its followers."""
@@ -128,11 +135,10 @@ class ChatService:
                 ending, draft.finish_reason = "cancelled", "cancelled"
         except RagchatError as exc:
             ending = "interrupted" if isinstance(exc, ProviderInterrupted) else "failed"
-            error = error_fields(exc.code, exc.detail, question.client_message_id, retry_after=exc.retry_after)
+            error = error_of(exc, question.client_message_id)
         except Exception:
             log.exception("turn.failed", turn_id=str(live.turn_id))
-            said = RagchatError()
-            ending, error = "failed", error_fields(said.code, said.detail, question.client_message_id)
+            ending, error = "failed", error_of(RagchatError(), question.client_message_id)
         try:
             await writer.finish(draft, ending, error)
         except NotFound:
@@ -197,10 +203,10 @@ class ChatService:
         self, caller: Caller, live: LiveTurn, question: Question, draft: Draft, history: list[Said]
     ) -> None:
         rewritten = await self._answering.rewritten(question, draft, history, live.cancelled)
-        filters = SearchFilters(document_ids=question.document_ids or None)
+        filters = Filters(document_ids=question.document_ids)
         # A key asks for somebody: from what that person may read, unless documents are named.
         found = await self._retrieval.retrieve(
-            caller if question.document_ids else caller.for_user(live.owner),
+            caller if question.document_ids is not None else caller.for_user(live.owner),
             rewritten or question.content,
             top_k=question.top_k or self._top_k,
             filters=filters,

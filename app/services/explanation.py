@@ -11,7 +11,7 @@ from app.db.uow import UnitOfWork, UowFactory
 from app.models import Document, Turn
 from app.rag.conversation import MESSAGES
 from app.schemas.messages import Citation
-from app.schemas.search import SearchFilters
+from app.schemas.search import Filters
 from app.schemas.trace import Reason, Trace, TraceHit, TurnReplay, TurnTrace
 from app.services.replay import Found, compare, reason_of, reasons
 from app.services.retrieval import RetrievalService, said_before
@@ -40,9 +40,10 @@ class _Told:
         return self.turn.trace or {}
 
     @property
-    def asked(self) -> list[UUID]:
-        """The documents it was restricted to; empty when it was not."""
-        return [UUID(id_) for id_ in self.turn.request.get("document_ids") or ()]
+    def asked(self) -> list[UUID] | None:
+        """The documents it was restricted to; None when it was not."""
+        ids = self.turn.request.get("document_ids")
+        return None if ids is None else [UUID(id_) for id_ in ids]
 
 
 class ExplanationService:
@@ -80,12 +81,12 @@ class ExplanationService:
         """
         async with self._uow(caller) as uow:
             told = await _load(uow, turn_id)
-            known = await uow.documents.known(told.asked)
+            known = await uow.documents.known(told.asked or [])
         if told.turn.status == "running":
             raise Conflict("turn_running", "The turn is running; wait for it or cancel it.")
         if not told.turn.request.get("use_rag", True):
             raise Conflict("no_retrieval", "The turn was asked to answer without documents.")
-        now = await self._search(caller, told, [id_ for id_ in told.asked if id_ in known])
+        now = await self._search(caller, told, known)
         async with self._uow(caller) as uow:
             documents = await _documents(uow, told.found, now)
         changes = compare(told.found, now)
@@ -101,15 +102,16 @@ class ExplanationService:
             because=_of_the_turn(told, known) + reasons(told.found, now, changes, documents, told.turn.created_at),
         )
 
-    async def _search(self, caller: Caller, told: _Told, document_ids: list[UUID]) -> Found:
-        if told.asked and not document_ids:
-            return Found(Trace(), {})  # no filter at all would search everything
+    async def _search(self, caller: Caller, told: _Told, known: set[UUID]) -> Found:
+        document_ids = None if told.asked is None else [id_ for id_ in told.asked if id_ in known]
+        if document_ids == []:
+            return Found(Trace(), {})
         request = told.turn.request
         today = await self._retrieval.retrieve(
-            caller if document_ids else caller.for_user(told.owner),
+            caller if document_ids is not None else caller.for_user(told.owner),
             told.question,
             top_k=request.get("top_k") or self._top_k,
-            filters=SearchFilters(document_ids=document_ids or None),
+            filters=Filters(document_ids=document_ids),
             lang=request.get("lang"),
             history=said_before(told.before),
         )
@@ -162,5 +164,5 @@ def _of_the_turn(told: _Told, known: set[UUID]) -> list[Reason]:
     if "question" in told.stored and "query" not in told.stored:
         found.append(reason_of("query_forgotten"))
     cited = {hit.document_id for hit in told.found.used}
-    gone = [id_ for id_ in told.asked if id_ not in known and id_ not in cited]
+    gone = [id_ for id_ in told.asked or () if id_ not in known and id_ not in cited]
     return found + [reason_of("document_deleted", document_id=id_) for id_ in gone]

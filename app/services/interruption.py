@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from app.core.errors import Kind, RagchatError
 from app.core.ids import new_id
 from app.db.uow import UnitOfWork
 from app.models import Turn, TurnEvent
@@ -10,6 +11,10 @@ from app.schemas.search import Source
 from app.services.budgets import settle_interrupted
 from app.services.forgetting import forget_deleted
 from app.services.live_turns import make_frame
+
+RETRYABLE = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.CONFLICT, Kind.INTERNAL})
+LONGEST_WAIT = 60.0
+"""Seconds. What is over later is no reason for a program to try again by itself."""
 
 
 async def end_dead(uow: UnitOfWork, session_id: UUID) -> int:
@@ -74,6 +79,12 @@ def error_fields(
         "retry_after_ms": None if retry_after is None else round(1000 * retry_after),
         "reply_to": reply_to,
     }
+
+
+def error_of(exc: RagchatError, reply_to: str | None) -> dict[str, Any]:
+    wait = exc.retry_after
+    retryable = exc.kind in RETRYABLE and (wait is None or wait <= LONGEST_WAIT)
+    return error_fields(exc.code, exc.detail, reply_to, retryable=retryable, retry_after=wait)
 
 
 def interrupted_fields(reply_to: str | None) -> dict[str, Any]:

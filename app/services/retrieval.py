@@ -19,7 +19,7 @@ from app.rag.diversity import diverse
 from app.rag.indexed_text import embedded_text
 from app.rag.search_words import search_form
 from app.repositories.chunks import SearchQuery
-from app.schemas.search import Mode, SearchFilters, SearchRequest, SearchResponse, Source
+from app.schemas.search import Filters, Mode, SearchRequest, SearchResponse, Source
 from app.services.filling import Space
 from app.services.hits import Row, explained, fused, place, sources
 from app.services.spaces import SpaceService
@@ -119,7 +119,7 @@ class RetrievalService:
         *,
         top_k: int,
         mode: Mode = "hybrid",
-        filters: SearchFilters | None = None,
+        filters: Filters | None = None,
         lang: str | None = None,
         history: Sequence[Said] = (),
         space: Space | None = None,
@@ -134,7 +134,7 @@ class RetrievalService:
         asked = _asked(question, history, space or self._spaces.current, mode, lang)
         vector = await asked.vector()
         clock.mark("embedding_ms")
-        found = await self._find(caller, asked, vector, filters or SearchFilters(), fetched=top_k + max(SPARE, top_k))
+        found = await self._find(caller, asked, vector, filters or Filters(), fetched=top_k + max(SPARE, top_k))
         clock.mark("search_ms")
         rows = found.rows
         if self._reranker is not None:
@@ -149,7 +149,7 @@ class RetrievalService:
         return Retrieval(sources(used), asked.mode, found.exact, answerable, whole, trace)
 
     async def _find(
-        self, caller: Caller, asked: _Asked, vector: Vectors | None, filters: SearchFilters, *, fetched: int
+        self, caller: Caller, asked: _Asked, vector: Vectors | None, filters: Filters, *, fetched: int
     ) -> _Found:
         query = SearchQuery(
             question=search_form(asked.question),
@@ -160,7 +160,7 @@ class RetrievalService:
             fetched=fetched,
             embedding=None if vector is None else vector.tolist(),
             by_text=asked.mode != "vector",
-            document_ids=filters.document_ids or None,
+            document_ids=filters.document_ids,
             collection=filters.collection,
             lang=filters.lang,
         )

@@ -15,6 +15,7 @@ from app.services.idempotency import once
 from app.services.interruption import done_fields as done_fields
 from app.services.interruption import end_dead, interrupt
 from app.services.interruption import error_fields as error_fields
+from app.services.interruption import error_of as error_of
 from app.services.interruption import interrupted_fields as interrupted_fields
 from app.services.live_turns import Event, Frame, LiveTurn, LiveTurns, make_frame
 from app.services.sessions import session_not_found

@@ -4,12 +4,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import websockets
 
+from app.providers.llm import ModelChain
 from app.schemas.events import SERVER_EVENT
+from app.schemas.search import Filters
+from app.services.answering import Answering
+from app.services.turns import Question
+from tests.api.test_hostile_tools import check_problem
 from tests.conftest import MakeTenant, Tenant
+from tests.fakes import ScriptedModel
 
 FACTS = """Leave policy
 
@@ -121,6 +128,14 @@ class TestRest:
         assert len({answer.json()["id"] for answer in answers}) == 1
         assert (await asking.http.get(f"/api/v1/sessions/{session}/messages")).json()["total"] == 2
 
+    async def test_the_client_message_id_alone_decides(self, asking: Tenant) -> None:
+        path = f"/api/v1/sessions/{await asking.session()}/chat"
+        first = await asking.http.post(path, json={"message": QUESTION, "client_message_id": "c-1"})
+        other = {"message": "How much of a taxi ride is refunded?", "client_message_id": "c-1"}
+        assert (await asking.http.post(path, json=other)).json() == first.json()
+        elsewhere = f"/api/v1/sessions/{await asking.session()}/chat"
+        assert "500 rupees" in (await asking.http.post(elsewhere, json=other)).json()["content"]
+
     async def test_trace_says_why(self, asking: Tenant) -> None:
         session = await asking.session()
         answer = (await asking.http.post(f"/api/v1/sessions/{session}/chat", json={"message": QUESTION})).json()
@@ -139,6 +154,19 @@ class TestRest:
         body["document_ids"] = [foreign["id"]]
         refused = await asking.http.post(f"/api/v1/sessions/{session}/chat", json=body)
         assert (refused.status_code, refused.json()["code"]) == (404, "unknown_document")
+
+    async def test_a_session_deleted_meanwhile_is_what_was_not_found(
+        self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = ModelChain([ScriptedModel(1000, 0.01)])
+        monkeypatch.setattr(tenant.runtime.chat, "_answering", Answering(model))
+        session = f"/api/v1/sessions/{await tenant.session()}"
+        body = {"message": "Tell me.", "use_rag": False}
+        waiting = asyncio.create_task(tenant.http.post(f"{session}/chat", json=body))
+        while (await tenant.http.get(f"{session}/messages")).json()["total"] == 0:
+            await asyncio.sleep(0.01)
+        await tenant.http.delete(session)
+        check_problem(await waiting, 404, "session_not_found")
 
 
 class TestSse:
@@ -287,6 +315,42 @@ class TestWebSocket:
             assert socket.subprotocol == "ragchat.v1"
 
 
+async def test_the_same_id_on_a_socket_that_follows_is_told_twice_and_sorted_by_number(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant.runtime.chat, "_answering", Answering(ModelChain([ScriptedModel(40, 0.01)])))
+    async for client in connect(tenant, await tenant.session()):
+        asked = {"type": "user_message", "id": "c-1", "content": "Tell me.", "use_rag": False}
+        await client.send(**asked)
+        events = (await client.until("delta"))[1:]
+        await client.send(**asked)
+        while [event["type"] for event in events].count("done") < 2:
+            events.append(await client.receive())
+        kept: dict[int, dict[str, Any]] = {}
+        for event in events:
+            assert kept.setdefault(event["seq"], event) == event
+        assert len(events) == 2 * len(kept)
+        assert [event["seq"] for event in events] != sorted(event["seq"] for event in events)
+        check_turn([kept[seq] for seq in sorted(kept)], "assistant_message")
+        break
+
+
+async def test_cancelling_what_has_ended_is_answered(asking: Tenant) -> None:
+    async for client in connect(asking, await asking.session()):
+        await client.send(type="user_message", content=QUESTION)
+        done = (await client.until("done"))[-1]
+        await client.send(type="cancel", turn_id=done["turn_id"])
+        told = await client.receive()
+        assert (told["type"], told["code"], told["turn_id"], told["seq"]) == (
+            "system",
+            "turn_ended",
+            done["turn_id"],
+            0,
+        )
+        assert (await asking.http.get(f"/api/v1/turns/{done['turn_id']}")).json()["status"] == "completed"
+        break
+
+
 class TestLanguages:
     async def test_the_answers_language_does_not_change_what_is_found(self, asking: Tenant) -> None:
         session = await asking.session()
@@ -295,9 +359,43 @@ class TestLanguages:
             answer = (await asking.http.post(f"/api/v1/sessions/{session}/chat", json=body)).json()
             assert "12 days" in answer["content"], lang
 
-    async def test_an_empty_list_of_documents_is_no_filter(self, asking: Tenant) -> None:
-        body = {"query": QUESTION, "filters": {"document_ids": []}}
-        assert (await asking.http.post("/api/v1/search", json=body)).json()["items"]
+
+class TestNoDocuments:
+    """A client that works out what somebody may read, and finds nothing, must not be given everything."""
+
+    @pytest.mark.parametrize("path", ["chat", "chat/stream"])
+    async def test_refused_in_a_question(self, asking: Tenant, path: str) -> None:
+        session = await asking.session()
+        asked = {"message": QUESTION, "document_ids": []}
+        refused = await asking.http.post(f"/api/v1/sessions/{session}/{path}", json=asked)
+        problem = check_problem(refused, 400, "invalid_request")
+        assert [(one["pointer"], one["code"]) for one in problem["errors"]] == [("/document_ids", "too_short")]
+        assert (await asking.http.get(f"/api/v1/sessions/{session}/messages")).json()["total"] == 0
+        answer = await asking.http.post(f"/api/v1/sessions/{session}/{path}", json=asked | {"document_ids": None})
+        assert "12 days" in answer.text
+
+    async def test_refused_in_a_search(self, asking: Tenant) -> None:
+        refused = await asking.http.post("/api/v1/search", json={"query": QUESTION, "filters": {"document_ids": []}})
+        problem = check_problem(refused, 400, "invalid_request")
+        assert [(one["pointer"], one["code"]) for one in problem["errors"]] == [("/filters/document_ids", "too_short")]
+        everything = {"query": QUESTION, "filters": {"document_ids": None}}
+        assert (await asking.http.post("/api/v1/search", json=everything)).json()["items"]
+
+    async def test_below_the_edge_nothing_is_searched(self, asking: Tenant) -> None:
+        session, caller = UUID(await asking.session()), asking.caller
+        found = await asking.runtime.retrieval.retrieve(caller, QUESTION, top_k=5, filters=Filters(document_ids=[]))
+        assert found.sources == []
+        turn_id = await asking.runtime.chat.ask(caller, Question(session, QUESTION, document_ids=[]))
+        events = [event async for event in asking.runtime.turns.follow(caller, turn_id)]
+        assert [event["docs"] for event in events if event["type"] == "sources"] == [[]]
+        replayed = await asking.http.post(f"/api/v1/turns/{turn_id}/replay")
+        assert replayed.json()["now"] == []
+
+    async def test_over_websocket_an_empty_list_is_a_field_that_was_not_filled_in(self, asking: Tenant) -> None:
+        async for client in connect(asking, await asking.session()):
+            await client.send(type="user_message", id="c-17", content=QUESTION, document_ids=[], metadata={})
+            assert "12 days" in check_turn((await client.until("done"))[1:], "assistant_message")["content"]
+            break
 
 
 async def test_resuming_behind_the_end_is_answered(asking: Tenant) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 
 from app.core.ids import new_id
+from tests.api.test_hostile_tools import check_problem
 from tests.conftest import MakeTenant, Tenant
 
 SESSIONS = "/api/v1/sessions"
@@ -78,6 +79,21 @@ class TestUpdate:
         id_ = await tenant.session()
         marks = [(await tenant.http.patch(f"{SESSIONS}/{id_}/favorite")).json()["is_favorite"] for _ in range(3)]
         assert marks == [True, False, True]
+
+    async def test_favorite_is_told_nothing(self, tenant: Tenant) -> None:
+        """Whoever says which of the two it should be would get the other one half of the time."""
+        id_ = await tenant.session()
+        path = f"{SESSIONS}/{id_}/favorite"
+        for refused in (
+            await tenant.http.patch(path, json={"is_favorite": False}),
+            await tenant.http.patch(path, params={"is_favorite": "false"}),
+        ):
+            problem = check_problem(refused, 400, "invalid_request")
+            assert [(one["pointer"], one["code"]) for one in problem["errors"]] == [("/is_favorite", "extra_forbidden")]
+        check_problem(await tenant.http.patch(path, json=[]), 400, "invalid_request")
+        check_problem(await tenant.http.patch(path, content=b"on"), 400, "malformed_json")
+        assert (await tenant.http.get(f"{SESSIONS}/{id_}")).json()["is_favorite"] is False
+        assert (await tenant.http.patch(path, json={})).json()["is_favorite"] is True
 
 
 class TestDelete:

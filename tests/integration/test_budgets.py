@@ -69,6 +69,17 @@ class Purse:
         assert refusal.value.code == "quota_exceeded"
         return refusal.value
 
+    async def check(self, tokens: int, *, user_id: str = "ravi", models: tuple[str, ...] = (MODEL,)) -> None:
+        await self.service.check(
+            self.caller, user_id, models=models, input_tokens=tokens // 2, max_tokens=tokens - tokens // 2
+        )
+
+    async def check_refused(self, tokens: int, **how: Any) -> RateLimited:
+        with pytest.raises(RateLimited) as refusal:
+            await self.check(tokens, **how)
+        assert refusal.value.code == "quota_exceeded"
+        return refusal.value
+
     async def used(self) -> list[tuple[str, str, int, int, int]]:
         """(scope, period, limit, used, reserved) of tokens."""
         return [
@@ -228,7 +239,7 @@ async def test_without_limits_nothing_is_reserved_and_settling_is_one_row(tenant
     assert (row.id, row.user_id, row.model, row.input_tokens, row.output_tokens, row.cost, row.estimated) == (
         reservation.id, "ravi", MODEL, 25, 25, None, False,
     )  # fmt: skip
-    await purse.service.check(tenant.caller, "ravi")
+    await purse.check(10**9)
     assert await purse.service.left(tenant.caller) == []
 
 
@@ -365,16 +376,23 @@ async def test_a_keys_limit_is_each_keys_own(tenant: Tenant) -> None:
     await purse.reserve(100, caller=replace(purse.caller, key_id=None))
 
 
-async def test_check_refuses_what_is_used_up_only(tenant: Tenant) -> None:
+async def test_check_refuses_what_cannot_suffice(tenant: Tenant, price: Priced) -> None:
     purse = Purse(tenant, ("user", "day", "tokens", 100))
-    await purse.spend(99)
-    await purse.service.check(tenant.caller, "ravi")
-    await purse.spend(1)
-    with pytest.raises(RateLimited) as refusal:
-        await purse.service.check(tenant.caller, "ravi")
-    assert refusal.value.code == "quota_exceeded"
-    assert refusal.value.retry_after is not None
-    await purse.service.check(tenant.caller, "mina")
+    await purse.spend(60)
+    await purse.check(40)
+    refusal = await purse.check_refused(41)
+    assert "does not suffice" in refusal.detail
+    held = await purse.reserve(30)
+    assert ((await purse.check_refused(11)).retry_after or 0) <= 5  # what is only held comes back soon
+    async with tenant.runtime.uow(tenant.caller) as uow:
+        await release(uow, held)
+    await purse.spend(40)
+    assert "is used up" in (await purse.check_refused(1)).detail
+    await purse.check(100, user_id="mina")
+    dear = await price("dear", "3", "15")
+    rich = Purse(tenant, ("tenant", "month", "cost", Decimal("0.02")))
+    await rich.check(2000, models=("unknown", dear))
+    assert "cost budget" in (await rich.check_refused(4000, models=(dear,))).detail
 
 
 async def test_a_user_sees_what_is_left_to_themselves(tenant: Tenant) -> None:

@@ -14,11 +14,12 @@ from app.api.idempotency import OnceDep, answer_with
 from app.api.rate_limit import counts_as
 from app.api.streams import EventStream
 from app.core.caller import Caller
-from app.core.errors import Conflict, Invalid, RagchatError, RateLimited, Unavailable
+from app.core.errors import Conflict, Invalid, NotFound
 from app.runtime import Runtime
 from app.schemas.chat import ChatAnswer, ChatRequest, TurnOut
 from app.schemas.events import protocol_schema
 from app.schemas.trace import TurnReplay, TurnTrace
+from app.services.failures import failure_of
 from app.services.idempotency import in_progress
 from app.services.sessions import session_not_found
 from app.services.turns import Question, turn_not_found
@@ -75,10 +76,13 @@ async def _ended(runtime: Runtime, caller: Caller, turn_id: UUID) -> UUID:
 
 async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnswer:
     error: dict[str, Any] | None = None
-    async for event in runtime.turns.follow(caller, turn_id):
-        if event["type"] == "error":
-            error = event
-    turn = await runtime.turns.get(caller, turn_id)
+    try:
+        async for event in runtime.turns.follow(caller, turn_id):
+            if event["type"] == "error":
+                error = event
+        turn = await runtime.turns.get(caller, turn_id)
+    except NotFound:  # it was there, and goes with its session only
+        raise session_not_found() from None
     if turn.assistant_message_id is not None:
         message = await runtime.messages.get(caller, turn.assistant_message_id)
         if message is None:
@@ -86,10 +90,7 @@ async def _finished(runtime: Runtime, caller: Caller, turn_id: UUID) -> ChatAnsw
         return ChatAnswer.model_validate(message.model_dump())
     if turn.status == "cancelled":
         raise Conflict("turn_cancelled", "The turn was cancelled before it said anything.")
-    if error is None or error["code"] == "internal":
-        raise RagchatError
-    kind = RateLimited if error["code"] == "quota_exceeded" else Unavailable
-    raise kind(error["code"], error["message"], retry_after=(error["retry_after_ms"] or 1000) / 1000)
+    raise failure_of(error)
 
 
 @router.post(

@@ -17,7 +17,7 @@ from app.api.outbox import Closing
 from app.api.rate_limit import RateLimits
 from app.api.sockets import FRAMES_A_MINUTE, POLICY, Counter, Socket
 from app.core.caller import Caller
-from app.core.errors import Forbidden, Invalid, Kind, NotFound, RagchatError, RateLimited, Unauthorized
+from app.core.errors import Forbidden, Invalid, NotFound, RagchatError, RateLimited, Unauthorized
 from app.languages import LANGUAGES, get_language
 from app.runtime import Runtime
 from app.schemas.events import (
@@ -34,11 +34,10 @@ from app.schemas.events import (
     UserMessage,
 )
 from app.services.sessions import session_not_found
-from app.services.turns import Question, error_fields
+from app.services.turns import Question, error_fields, error_of
 
 router = APIRouter()
 MAX_FRAME_BYTES = 128 * 1024
-RETRYABLE = {Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.CONFLICT, Kind.INTERNAL}
 CAPABILITIES = ["chat", "sources", "citations", "cancel", "retry", "resume"]
 
 
@@ -200,10 +199,7 @@ class Handler:
             return None
 
     def _tell(self, exc: RagchatError, reply_to: str | None) -> None:
-        fields = error_fields(exc.code, exc.detail, reply_to, retryable=exc.kind in RETRYABLE)
-        if exc.retry_after is not None:
-            fields["retry_after_ms"] = round(1000 * exc.retry_after)
-        self._socket.send("error", **fields)
+        self._socket.send("error", **error_of(exc, reply_to))
 
     async def _handle(self, event: AnyClientEvent) -> None:
         match event:
@@ -218,7 +214,9 @@ class Handler:
             case UserMessage():
                 await self._ask(event)
             case Cancel():
-                await self._runtime.turns.cancel(self._caller, event.turn_id)
+                turn = await self._runtime.turns.cancel(self._caller, event.turn_id)
+                if turn.status != "running":  # no `done` is to come, and somebody waits for one
+                    self._socket.send("system", content="", code="turn_ended", turn_id=str(turn.id))
             case Retry():
                 await self._limits.hit_principal("chat", self._caller)
                 retried = await self._runtime.chat.retry(self._caller, event.turn_id)

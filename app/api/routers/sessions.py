@@ -1,10 +1,10 @@
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Depends, Query, Response, status
 
 from app.api.bodies import JSON_BYTES
-from app.api.deps import ChatCaller, IdPath, IfMatch, PagingDep, RuntimeDep, parse_id
+from app.api.deps import ChatCaller, IdPath, IfMatch, PagingDep, RuntimeDep, parse_id, refuse_input
 from app.api.guard import GuardedRoute
 from app.api.idempotency import OnceDep, answer_with
 from app.api.validation import missing
@@ -83,10 +83,14 @@ async def update(
     return _tagged(response, await runtime.sessions.update(caller, id_, body, if_version=if_version))
 
 
-@router.patch("/{session_id}/favorite", operation_id="sessions_toggle_favorite", summary="Toggle the favourite mark")
+@router.patch(
+    "/{session_id}/favorite", operation_id="sessions_toggle_favorite", summary="Toggle the favourite mark",
+    dependencies=[Depends(refuse_input)],
+)  # fmt: skip
 async def toggle_favorite(
     runtime: RuntimeDep, caller: ChatCaller, session_id: IdPath, response: Response
 ) -> SessionOut:
+    """It sets nothing but the other of two states, so it takes no body and no query; PUT of the session says which."""
     return _tagged(response, await runtime.sessions.toggle_favorite(caller, parse_id(session_id, session_not_found())))
 
 

@@ -323,8 +323,8 @@ TEXTS = {
     "escape sequences": b"\x1b[31m\x1b]0;title\x07text" * 10_000,
     "directions": "\u202etxt\u2066abc".encode() * 10_000,
     "half a character": "తెలుగు".encode()[:-1],
-    "no character": bytes(range(256)) * 1000,
 }
+NO_TEXT = bytes(range(256)) * 1000
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -335,3 +335,16 @@ async def test_hostile_texts_are_read(tmp_path: Path, name: str, kind: str) -> N
     made = await read_isolated(path, kind, LIMITS)
     made.text.encode()
     assert not {"\0", "\x1b", "\u202e", "\u2066"} & set(made.text)
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("txt", "bad_file"), ("md", "bad_file"), ("html", "ready")])
+async def test_what_is_no_text_is_refused_or_harmless(tmp_path: Path, kind: str, outcome: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(NO_TEXT)
+    try:
+        made = await read_isolated(path, kind, LIMITS)
+    except UnreadableDocument as exc:
+        assert exc.code == outcome  # noqa: PT017
+    else:
+        assert outcome == "ready"
+        assert "\0" not in made.text

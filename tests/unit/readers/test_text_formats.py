@@ -1,10 +1,13 @@
 """Plain text, Markdown and HTML."""
 
+import random
 import time
+import zlib
+from types import ModuleType
 
 import pytest
 
-from app.readers import html, md, txt
+from app.readers import csv, html, md, txt
 from app.readers.encoding import decode
 from app.readers.errors import UnreadableDocument
 from tests.unit.readers.files import document
@@ -40,6 +43,44 @@ def test_stray_nul_bytes_do_not_make_it_utf16(data: bytes) -> None:
 def test_the_same_text_in_other_encodings_reads_the_same(name: str) -> None:
     expected = txt.read(document("fake-text.txt")).text.split()
     assert txt.read(document(name)).text.split() == expected
+
+
+@pytest.mark.parametrize("reader", [txt, md, csv])
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(range(256)) * 50,
+        random.Random(1).randbytes(20_000),
+        zlib.compress(random.Random(2).randbytes(20_000)),
+        b"\xff\xfe" + b"\x00\xdc" * 500,
+    ],
+    ids=["every byte", "random", "compressed", "half surrogates"],
+)
+def test_what_is_no_text_is_a_bad_file(reader: ModuleType, data: bytes) -> None:
+    with pytest.raises(UnreadableDocument) as caught:
+        reader.read(data)
+    assert caught.value.code == "bad_file"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "L\u2019\u00e9t\u00e9 \u00e0 3,50 \u20ac\n".encode("cp1252") * 50,
+        "\u65e5\u672c\u306e\u9996\u90fd\u3001\u6771\u4eac\u3002\n".encode("shift_jis") * 50,
+        "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440\n".encode("koi8_r") * 50,
+        TELUGU.encode("utf-16") * 20,
+        HINDI.encode("utf-16-le") * 20,
+        b"name\0value\0other\0" * 50,
+        b"N\bNA\bAM\bME\bE\n",
+        b"\x1b[1mbold\x1b[0m \a\n" * 50,
+        b"page one\f" * 50 + b"\x1a",
+        b"a word" + b"\0" * 1000 + b"and another",
+    ],
+    ids=["cp1252", "shift_jis", "koi8", "telugu utf-16", "hindi utf-16", "NUL between", "overstrike", "ansi",
+         "form feeds", "some NULs"],
+)  # fmt: skip
+def test_what_is_text_in_some_way_is_read(data: bytes) -> None:
+    assert txt.read(data).text.strip()
 
 
 def test_text_is_kept_exactly_but_for_line_ends() -> None:
