@@ -1,12 +1,12 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, and_, cast, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models import Document, DocumentVersion
 from app.repositories.base import Repository, like_pattern
-from app.repositories.paging import Paging, decode_position, encode_cursor
+from app.repositories.paging import Paging
 
 CHANNEL = "ragchat_documents"
 """Told the id of every document that has changed, when the change is committed."""
@@ -125,16 +125,7 @@ class DocumentRepository(Repository):
             statement = statement.where(Document.collection == collection)
         if q is not None:
             statement = statement.where(Document.title.ilike(like_pattern(q), escape="\\"))
-        total = await self._count(statement)
-        if paging.cursor is not None:
-            moment, last_id = decode_position(paging.cursor)
-            statement = statement.where(tuple_(Document.created_at, Document.id) < tuple_(moment, last_id))
-        statement = statement.order_by(Document.created_at.desc(), Document.id.desc())
-        found = await self._session.execute(statement.offset(paging.skip).limit(paging.limit + 1))
-        rows = [*found.scalars()]
-        more = len(rows) > paging.limit
-        rows = rows[: paging.limit]
-        return rows, total, encode_cursor(rows[-1].created_at, rows[-1].id) if more else None
+        return await self._newest(statement, Document, paging)
 
     async def update(self, document_id: UUID, version: int, values: dict[str, Any]) -> Document | None:
         """Only while `version` is the newest: work on older bytes must leave no trace."""

@@ -1,10 +1,10 @@
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import delete, func, select, update
 
 from app.models import Tenant, Webhook
 from app.repositories.base import Repository
-from app.repositories.paging import Paging, decode_position, encode_cursor
+from app.repositories.paging import Paging
 
 
 class WebhookRepository(Repository):
@@ -28,16 +28,7 @@ class WebhookRepository(Repository):
     async def list_page(self, paging: Paging) -> tuple[list[Webhook], int, str | None]:
         """Newest first: (rows, total, next cursor)."""
         statement = select(Webhook).where(self._mine(Webhook))
-        total = await self._count(statement)
-        if paging.cursor is not None:
-            moment, last_id = decode_position(paging.cursor)
-            statement = statement.where(tuple_(Webhook.created_at, Webhook.id) < tuple_(moment, last_id))
-        statement = statement.order_by(Webhook.created_at.desc(), Webhook.id.desc())
-        found = await self._session.execute(statement.offset(paging.skip).limit(paging.limit + 1))
-        rows = [*found.scalars()]
-        more = len(rows) > paging.limit
-        rows = rows[: paging.limit]
-        return rows, total, encode_cursor(rows[-1].created_at, rows[-1].id) if more else None
+        return await self._newest(statement, Webhook, paging)
 
     async def list_wanting(self, event: str) -> list[Webhook]:
         statement = select(Webhook).where(self._mine(Webhook), Webhook.events.contains([event])).order_by(Webhook.id)

@@ -50,17 +50,22 @@ async def log_in(tenant: Tenant, email: str, password: str = PASSWORD) -> dict[s
     return dict(response.json())
 
 
+async def joined(tenant: Tenant, role: Role, stack: contextlib.AsyncExitStack) -> Person:
+    """Somebody new there, until the stack is left."""
+    request = UserCreate(email=f"{new_id()}@shop.example", password=PASSWORD)
+    user = await tenant.runtime.accounts.users.create(tenant.caller, request, role=role)
+    pair = await log_in(tenant, user.email)
+    http = await stack.enter_async_context(tenant.service.client())
+    http.headers["Authorization"] = f"Bearer {pair['access_token']}"
+    return Person(tenant, str(user.id), user.email, pair, http)
+
+
 @pytest.fixture
 async def join() -> AsyncIterator[Join]:
     """`await join(tenant, "admin")` is somebody new there."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(tenant: Tenant, role: Role = "user") -> Person:
-            request = UserCreate(email=f"{new_id()}@shop.example", password=PASSWORD)
-            user = await tenant.runtime.accounts.users.create(tenant.caller, request, role=role)
-            pair = await log_in(tenant, user.email)
-            http = await stack.enter_async_context(tenant.service.client())
-            http.headers["Authorization"] = f"Bearer {pair['access_token']}"
-            return Person(tenant, str(user.id), user.email, pair, http)
+            return await joined(tenant, role, stack)
 
         yield make

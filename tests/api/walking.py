@@ -9,12 +9,10 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
-from app.core.ids import new_id
 from app.db.row_security import TABLES_OF_TENANTS
 from app.models.base import Base
 from app.runtime import Runtime
-from app.schemas.users import Role, UserCreate
-from tests.api.people import PASSWORD, Person, log_in
+from tests.api.people import Person, joined
 from tests.conftest import ROOT, Service, Tenant
 
 CONTRACT = json.loads((ROOT / "openapi.json").read_text())
@@ -116,12 +114,12 @@ class World:
 async def a_world(service: Service) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         home, abroad = [await _tenant(service, stack) for _ in range(2)]
-        owner = await _join(stack, home)
+        owner = await joined(home, "user", stack)
         strangers = {
-            "colleague": (await _join(stack, home)).http,
-            "administrator": (await _join(stack, home, "admin")).http,
-            "foreign_user": (await _join(stack, abroad)).http,
-            "foreign_administrator": (await _join(stack, abroad, "admin")).http,
+            "colleague": (await joined(home, "user", stack)).http,
+            "administrator": (await joined(home, "admin", stack)).http,
+            "foreign_user": (await joined(abroad, "user", stack)).http,
+            "foreign_administrator": (await joined(abroad, "admin", stack)).http,
             "foreign_key": abroad.http,
         }
         yield World(owner, await _belongings(owner), strangers)
@@ -136,15 +134,6 @@ async def switch_row_security_off(runtime: Runtime) -> None:
 async def _tenant(service: Service, stack: AsyncExitStack) -> Tenant:
     caller, key = await service.tenant()
     return Tenant(service, caller, key, await stack.enter_async_context(service.client(key)))
-
-
-async def _join(stack: AsyncExitStack, tenant: Tenant, role: Role = "user") -> Person:
-    request = UserCreate(email=f"{new_id()}@shop.example", password=PASSWORD)
-    user = await tenant.runtime.accounts.users.create(tenant.caller, request, role=role)
-    pair = await log_in(tenant, user.email)
-    http = await stack.enter_async_context(tenant.service.client())
-    http.headers["Authorization"] = f"Bearer {pair['access_token']}"
-    return Person(tenant, str(user.id), user.email, pair, http)
 
 
 async def _belongings(owner: Person) -> dict[str, str]:
