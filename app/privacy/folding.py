@@ -4,12 +4,11 @@ Full-width forms become ASCII, too, dashes and spaces one of a kind. `Folded.ori
 """
 
 import re
-import sys
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from app.privacy.characters import GAP
 from app.privacy.runs import Rows, find_rows
@@ -19,30 +18,33 @@ _NEAR = 40, 64
 """How far a code reaches before and behind a place where letter and digit meet."""
 
 
-def _same_length() -> dict[str, str]:
-    """Of one character each: digits, full-width forms, spaces, dashes, ends of lines."""
-    table = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-    for code in range(0x80, sys.maxunicode + 1):
-        category = unicodedata.category(chr(code))
-        if category == "Nd":
-            table[chr(code)] = str(unicodedata.decimal(chr(code)))
-        elif category == "Zs":
-            table[chr(code)] = "\u00a0"
-        elif category == "Pd" or code == 0x2212:
-            table[chr(code)] = "-"
-        elif category in ("Zl", "Zp") or code == 0x85:
-            table[chr(code)] = "\n"
-    return table
+@lru_cache(maxsize=8192)
+def _same_length(char: str) -> str | None:
+    """What it is read as, one character: of digits, full-width forms, spaces, dashes, ends of lines."""
+    code, category = ord(char), unicodedata.category(char)
+    if code < 0x80:
+        return None
+    if 0xFF01 <= code < 0xFF5F and category != "Nd":
+        return chr(code - 0xFEE0)
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
+    if category == "Zs":
+        return "\u00a0"
+    if category == "Pd" or code == 0x2212:
+        return "-"
+    return "\n" if category in ("Zl", "Zp") or code == 0x85 else None
 
 
-def _invisible() -> frozenset[str]:
-    codes = [code for code in range(0x80, sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Cf"]
-    codes += [0x34F, 0x115F, 0x1160, 0x3164, *range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
-    return frozenset(map(chr, codes))
+@lru_cache(maxsize=8192)
+def _is_unseen(char: str) -> bool:
+    code = ord(char)
+    return code >= 0x80 and (unicodedata.category(char) == "Cf" or any(code in codes for codes in _BLANK))
 
 
-_SAME_LENGTH = _same_length()
-_UNSEEN = _invisible()
+_BLANK = (
+    (0x34F, 0x115F, 0x1160, 0x3164), range(0x180B, 0x180E), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0),
+)  # fmt: skip
+"""Joiners, fillers and variation selectors, which no category tells."""
 _ESCAPED = re.compile("%(?:20|2[BbDd]|40)")
 _CODES = re.compile(
     rf"[0-9](?:(?<=[A-Za-z][0-9])|(?=[A-Za-z])|(?<=[A-Z][{GAP}][0-9])|(?<=[A-Z][{GAP}]{{2}}[0-9])|(?<=[A-Za-z]-[0-9])"
@@ -91,9 +93,11 @@ def fold(text: str) -> Folded:
     places: list[tuple[int, int, str]] = []
     if not text.isascii():
         occurring = set(text)
-        for char in _SAME_LENGTH.keys() & occurring:
-            plain = plain.replace(char, _SAME_LENGTH[char])
-        unseen = _UNSEEN & occurring
+        for char in occurring:
+            read_as = _same_length(char)
+            if read_as is not None:
+                plain = plain.replace(char, read_as)
+        unseen = {char for char in occurring if _is_unseen(char)}
         if unseen:
             places += ((*match.span(), "") for match in re.finditer(f"[{''.join(sorted(unseen))}]+", plain))
     if "%" in text:

@@ -43,7 +43,7 @@ def table(heading: str) -> list[list[str]]:
 def test_everything_that_gets_something_is_named():
     """A setting that makes the service speak to somebody else is in the table."""
     told = set(re.findall("`([A-Z0-9_]+)`", " ".join(cell for row in table("Who gets what") for cell in row)))
-    outward = {name.upper() for name in Settings.model_fields if re.search("url$|bucket$|model_id$|hosts$", name)}
+    outward = {name.upper() for name in Settings.model_fields if re.search("url$|uri$|bucket$|model_id$|hosts$", name)}
     assert outward - {"LINK_ALLOWED_HOSTS"} <= told  # where answers may lead to
     assert told <= {name.upper() for name in Settings.model_fields}
 
