@@ -7,6 +7,7 @@ import pytest
 
 from app.core.ids import new_id
 from tests.conftest import MakeTenant, Tenant
+from tests.unit.readers.files import pdf
 
 DOCUMENTS = "/api/v1/documents"
 TEXT = "The tea shop opens at nine.\n\nMonsoon sale: all umbrellas are 20 % off in July."
@@ -101,7 +102,11 @@ class TestFailed:
 
     async def test_white_space_only_holds_no_text(self, tenant: Tenant) -> None:
         response = await tenant.http.post(DOCUMENTS, files={"file": ("blank.txt", b" \n\t \n")})
-        assert (await tenant.ended(response.json()["id"]))["error"]["code"] == "no_text"
+        error = (await tenant.ended(response.json()["id"]))["error"]
+        assert error == {"code": "no_text", "detail": "The document holds no text."}
+        response = await tenant.http.post(DOCUMENTS, files={"file": ("blank.pdf", pdf(["", ""]))})
+        error = (await tenant.ended(response.json()["id"]))["error"]
+        assert (error["code"], "a scan needs text recognition" in error["detail"]) == ("no_text", True)
 
     async def test_sending_a_failed_document_again_retries_it(self, tenant: Tenant) -> None:
         files = {"file": ("broken.pdf", b"%PDF-1.7\n" + b"y" * 500)}
