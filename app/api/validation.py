@@ -23,6 +23,7 @@ SENTENCES = {
     "invalid_unicode": "Text must be valid Unicode; a lone surrogate is not.",
     "invalid_character": "U+0000 is not allowed in text.",
     "empty_content": "It must not be empty.",
+    "unsupported_language": "This language is not supported.",
     "invalid_value": "The value is not valid.",
 }
 BOUNDS = {

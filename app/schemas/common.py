@@ -8,6 +8,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from app.languages import LANGUAGES
+
 T = TypeVar("T")
 MAX_LIMIT = 200
 MAX_METADATA_CHARS = 65_536
@@ -85,6 +87,12 @@ def storable_json(value: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(item, list | tuple):
             stack.extend(item)
     return value
+
+
+def known_language(code: str) -> str:
+    if code not in LANGUAGES:
+        raise PydanticCustomError("unsupported_language", "This language is not supported.")
+    return code
 
 
 def is_blank(value: str) -> bool:

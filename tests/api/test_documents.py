@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.core.ids import new_id
+from tests.api.test_hostile_tools import check_problem
 from tests.conftest import MakeTenant, Tenant
 from tests.unit.readers.files import pdf
 
@@ -30,9 +31,20 @@ class TestCreate:
     async def test_file_with_fields(self, tenant: Tenant, tmp_path: Path) -> None:
         path = tmp_path / "దుకాణం ☕.md"
         path.write_text("# Prices\n\nA cup of tea costs 15 rupees.")
-        ready = await tenant.add_file(path, collection="menu", lang="en")
+        metadata = {"shop": "Hyderabad", "prices": [15]}
+        ready = await tenant.add_file(path, collection="menu", lang="en", metadata=json.dumps(metadata))
+        assert (ready["lang"], ready["metadata"]) == ("en", metadata)
+        form = {"text": (None, "Coffee costs 20 rupees."), "metadata": (None, '{"a": null}')}
+        typed = await tenant.http.post(DOCUMENTS, files=form)
+        assert typed.json()["metadata"] == {"a": None}
         assert (ready["title"], ready["filename"], ready["collection"]) == (path.name, path.name, "menu")
         assert (ready["kind"], ready["status"]) == ("md", "ready")
+
+    async def test_a_language_that_is_not_spoken_is_refused_as_in_chat(self, tenant: Tenant) -> None:
+        refused = await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT, "lang": "xx"})
+        assert check_problem(refused, 400, "unsupported_language")["errors"][0]["pointer"] == "/lang"
+        refused = await tenant.http.post("/api/v1/search", json={"query": "umbrella", "filters": {"lang": "xx"}})
+        assert check_problem(refused, 400, "unsupported_language")["errors"][0]["pointer"] == "/filters/lang"
 
     async def test_same_bytes_again_are_the_same_document(self, tenant: Tenant) -> None:
         first = await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT})
