@@ -150,6 +150,26 @@ class TestContent:
         assert (many.status_code, many.content) == (200, whole.content)
         assert (await tenant.http.get(url, headers={"If-None-Match": whole.headers["etag"]})).status_code == 304
 
+    @pytest.mark.parametrize(
+        ("data", "content_type"),
+        [
+            ("సెలవు 24 days".encode(), "text/plain; charset=utf-8"),
+            ("l’été".encode("cp1252"), "text/plain"),
+            ("సెలవు".encode("utf-16"), "text/plain"),
+            ("a long one é ".encode() * 30_000, "text/plain"),
+        ],
+        ids=["utf-8", "cp1252", "utf-16", "not looked through"],
+    )
+    async def test_claims_no_encoding_that_it_does_not_have(
+        self, tenant: Tenant, data: bytes, content_type: str
+    ) -> None:
+        document = (await tenant.http.post(DOCUMENTS, files={"file": ("a.txt", data)})).json()
+        url = f"{DOCUMENTS}/{document['id']}/content"
+        whole = await tenant.http.get(url)
+        assert (whole.content, whole.headers["content-type"]) == (data, content_type)
+        part = await tenant.http.get(url, headers={"Range": "bytes=1-4"})
+        assert (part.content, part.headers["content-type"]) == (data[1:5], "text/plain")
+
 
 class TestChunks:
     async def test_spans_point_into_the_text(self, tenant: Tenant, tmp_path: Path) -> None:
