@@ -50,6 +50,17 @@ class TestCreate:
         first = await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT})
         again = await tenant.http.post(DOCUMENTS, json={"title": "b", "text": TEXT})
         assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+        others = [
+            {"external_id": "x"},
+            {"external_id": "y"},
+            {"collection": "c"},
+            {"collection": "c", "external_id": "x"},
+        ]
+        made = [await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT} | more) for more in others]
+        assert [response.status_code for response in made] == [202] * 4
+        repeated = [await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT} | more) for more in others]
+        assert [response.json()["id"] for response in repeated] == [response.json()["id"] for response in made]
+        assert len({first.json()["id"], *(response.json()["id"] for response in made)}) == 5
 
     async def test_a_hundred_at_once_are_one_document(self, tenant: Tenant) -> None:
         async def upload() -> tuple[int, str]:
