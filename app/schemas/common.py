@@ -109,7 +109,7 @@ def not_blank(value: str) -> str:
 def spelled_as_ours(value: object) -> object:
     """Ids have one spelling: no braces, no `urn:uuid:`, lower case."""
     if isinstance(value, str) and not ID.fullmatch(value):
-        raise PydanticCustomError("not_allowed", "It must be an id as this service writes them.")
+        raise PydanticCustomError("not_allowed", "It must be an id as this service writes them.", {"id": True})
     return value
 
 

@@ -115,6 +115,21 @@ async def test_wrong_field(
     assert (error["pointer"], error["code"]) == (pointer, code)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        (SESSIONS, {"user_id": "a" * 256}, "It may have 255 characters at most."),
+        ("/api/v1/search", {"query": "a", "filters": {"document_ids": []}}, "It must have 1 item at least."),
+        ("/api/v1/search", {"query": "a", "filters": {"document_ids": [NIL] * 101}}, "It may have 100 items at most."),
+        ("/api/v1/search", {"query": "a", "filters": {"document_ids": [NIL.replace("-", "")]}},
+         "It must be an id as this service writes them: in lower case, with hyphens."),
+        ("/api/v1/search", {"query": "a", "top_k": 51}, "It must be 50 at most."),
+    ],
+)  # fmt: skip
+async def test_what_is_wrong_is_said_with_its_unit(edge: Tenant, path: str, body: dict[str, Any], detail: str) -> None:
+    assert check_problem(await post(edge, path, body), 400)["errors"][0]["detail"] == detail
+
+
 @pytest.mark.parametrize("favourite", ['"true"', "1", '"yes"', "[]"])
 async def test_true_is_true_only(edge: Tenant, session: str, favourite: str) -> None:
     response = await post(edge, f"{SESSIONS}/{session}", f'{{"is_favorite": {favourite}}}', "PUT")
