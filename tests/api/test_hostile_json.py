@@ -118,7 +118,7 @@ async def test_wrong_field(
 @pytest.mark.parametrize(
     ("path", "body", "detail"),
     [
-        (SESSIONS, {"user_id": "a" * 256}, "It may have 255 characters at most."),
+        (SESSIONS, {"user_id": "a", "title": "a" * 501}, "It may have 500 characters at most."),
         ("/api/v1/search", {"query": "a", "filters": {"document_ids": []}}, "It must have 1 item at least."),
         ("/api/v1/search", {"query": "a", "filters": {"document_ids": [NIL] * 101}}, "It may have 100 items at most."),
         ("/api/v1/search", {"query": "a", "filters": {"document_ids": [NIL.replace("-", "")]}},
@@ -185,6 +185,16 @@ async def test_name_of_a_field_with_a_lone_surrogate(edge: Tenant) -> None:
 async def test_other_media_types_are_415(edge: Tenant, path: str, media_type: str) -> None:
     response = await edge.http.post(path, content=b'{"user_id":"a"}', headers={"Content-Type": media_type})
     check_problem(response, 415, "unsupported_type")
+
+
+@pytest.mark.parametrize("path", [SESSIONS, "/api/v1/documents", "/v1/embeddings"])
+async def test_json_in_another_encoding_is_415(edge: Tenant, path: str) -> None:
+    for charset in ("utf-16", '"ISO-8859-1"', "utf-8; charset=utf-16"):
+        headers = {"Content-Type": f"application/json; charset={charset}"}
+        assert (await edge.http.post(path, content=b"{}", headers=headers)).status_code == 415
+    for charset in ("utf-8", "UTF-8", '"utf-8"', "us-ascii"):
+        headers = {"Content-Type": f"application/json;charset={charset}"}
+        assert (await edge.http.post(path, content=b"{}", headers=headers)).status_code == 400
 
 
 async def test_no_media_type_is_415(edge: Tenant) -> None:

@@ -19,7 +19,7 @@ from app.api.deps import (
 )
 from app.api.downloads import send_original
 from app.api.forms import Items, read_form
-from app.api.guard import GuardedRoute, parse_json
+from app.api.guard import GuardedRoute, parse_json, require_json
 from app.api.idempotency import OnceDep, answer_with, said_in_form, said_in_text
 from app.api.rate_limit import announced_mebibytes, counts_as
 from app.api.validation import valid
@@ -71,6 +71,7 @@ async def create(
     await limits.hit_principal("upload_mb", caller, announced_mebibytes(request.headers, most))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
+        require_json(request.headers)
         data = await asyncio.to_thread(parse_json, await request.body())
         body = valid(DocumentText, data)
         add = partial(runtime.documents.create, upload=_from_json(body))
