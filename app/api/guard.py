@@ -76,7 +76,10 @@ class GuardedRoute(APIRoute):
             caller = await authenticate(state.runtime.auth, request.headers)
             request.state.caller = caller
             await state.rate_limits.hit(request.scope, caller, quotas)
-            return await handle(_checked(request, takes_json=takes_json))
+            response = await handle(_checked(request, takes_json=takes_json))
+            if response.status_code == 204:
+                del response.headers["content-type"]  # of nothing
+            return response
 
         return guarded
 
