@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.errors import problem_response
+from app.readers.encoding import is_utf8
 from app.readers.suffixes import MEDIA_TYPES
 from app.services.documents import Original
 
@@ -33,21 +34,25 @@ async def send_original(
     if code == 206:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{original.size_bytes}"
     headers["Content-Length"] = str(end - start)
-    media_type = MEDIA_TYPES.get(original.kind, "application/octet-stream")
-    body = await _begun(content(original, start, end))
-    return StreamingResponse(body, status_code=code, headers=headers, media_type=media_type)
-
-
-async def _begun(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The first block is read before the status is sent: a missing file is a problem, not a broken answer."""
+    blocks = content(original, start, end)
+    # The first block is read before the status is sent: a missing file is a problem, not a broken answer.
     first = await anext(blocks, b"")
+    headers["Content-Type"] = _content_type(original, first)
+    return StreamingResponse(_all_of(first, blocks), status_code=code, headers=headers)
 
-    async def all_of_it() -> AsyncIterator[bytes]:
-        yield first
-        async for block in blocks:
-            yield block
 
-    return all_of_it()
+async def _all_of(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for block in rest:
+        yield block
+
+
+def _content_type(original: Original, first: bytes) -> str:
+    """With the encoding only where the whole file was looked at: it is whatever its author used."""
+    media_type = MEDIA_TYPES.get(original.kind, "application/octet-stream")
+    if media_type.startswith("text/") and len(first) == original.size_bytes and is_utf8(first):
+        return f"{media_type}; charset=utf-8"
+    return media_type
 
 
 def _range(request: Request, size: int, etag: str) -> tuple[int, int, int]:

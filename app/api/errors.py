@@ -52,7 +52,7 @@ HTTP_PROBLEMS = {
 """What the framework answers by itself."""
 HTTP_ERROR = ("http_error", "The request could not be handled.")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-LIFTED = {"invalid_character", "invalid_unicode", "empty_content", "too_long"}
+LIFTED = {"invalid_character", "invalid_unicode", "empty_content", "too_long", "unsupported_language"}
 """The code of the whole when it is the only fault."""
 
 

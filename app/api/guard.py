@@ -27,6 +27,8 @@ MAXIMUM_PARTS = 100_000
 """Brackets and commas: bounds what a body of many small values costs to read."""
 STRING_OR_MARK = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 """The closing quote is optional: looked for again from each quote of an open string, it would cost squared time."""
+CHARSET = re.compile(r"(?:^|;)[ \t]*charset[ \t]*=[ \t]*\"?([^\";\s]*)", re.ASCII)
+UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 MOST_TOKENS = 4
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -74,7 +76,10 @@ class GuardedRoute(APIRoute):
             caller = await authenticate(state.runtime.auth, request.headers)
             request.state.caller = caller
             await state.rate_limits.hit(request.scope, caller, quotas)
-            return await handle(_checked(request, takes_json=takes_json))
+            response = await handle(_checked(request, takes_json=takes_json))
+            if response.status_code == 204:
+                del response.headers["content-type"]  # of nothing
+            return response
 
         return guarded
 
@@ -116,9 +121,13 @@ def check_query(query: bytes) -> None:
 
 
 def require_json(headers: Headers) -> None:
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    """In UTF-8, which is what JSON is sent in (RFC 8259, 8.1); the media type has no parameter for another one."""
+    media_type, _, parameters = headers.get("content-type", "").lower().partition(";")
+    media_type = media_type.strip()
     if media_type != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", media_type, re.ASCII):
         raise Unsupported("unsupported_type", "Send the body as application/json.")
+    if any(charset not in UTF_8 for charset in CHARSET.findall(parameters)):
+        raise Unsupported("unsupported_type", "Send JSON in UTF-8.")
 
 
 def parse_json(body: bytes | str) -> Any:

@@ -23,11 +23,13 @@ SENTENCES = {
     "invalid_unicode": "Text must be valid Unicode; a lone surrogate is not.",
     "invalid_character": "U+0000 is not allowed in text.",
     "empty_content": "It must not be empty.",
+    "unsupported_language": "This language is not supported.",
     "invalid_value": "The value is not valid.",
 }
+ID_SENTENCE = "It must be an id as this service writes them: in lower case, with hyphens."
 BOUNDS = {
-    "max_length": "It may have {} at most.",
-    "min_length": "It must have {} at least.",
+    "max_length": "It may have {} {} at most.",
+    "min_length": "It must have {} {} at least.",
     "le": "It must be {} at most.",
     "ge": "It must be {} at least.",
 }
@@ -101,5 +103,6 @@ def _sentence(code: str, bounds: dict[str, Any]) -> str:
     if code in {"out_of_range", "too_short", "too_long"}:
         for name, sentence in BOUNDS.items():
             if name in bounds:
-                return sentence.format(bounds[name])
-    return SENTENCES[code]
+                unit = "item" if bounds.get("field_type") == "List" else "character"
+                return sentence.format(bounds[name], unit if bounds[name] == 1 else f"{unit}s")
+    return ID_SENTENCE if "id" in bounds else SENTENCES[code]

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from app.core.audit import COMMAND_LINE, Origin, origin
 from app.core.errors import RagchatError
@@ -19,6 +20,20 @@ COULD_NOT_RUN = 2
 INTERRUPTED = 130
 TERMINATED = 143
 NO_START = "ragchat does not start: "
+MUST = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "decimal_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be {ge} at least",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be {le} at most",
+    "less_than": "must be less than {lt}",
+    "finite_number": "must be a finite number",
+}
+"""By the kind of fault."""
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -28,8 +43,15 @@ def load_settings(**overrides: Any) -> Settings:
     except RagchatError as exc:
         stop(NO_START + exc.detail)
     except ValidationError as exc:
-        problems = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in exc.errors())
-        stop(NO_START + problems)
+        stop(NO_START + "; ".join(f"{str(error['loc'][0]).upper()} {_must(error)}" for error in exc.errors()) + ".")
+
+
+def _must(error: ErrorDetails) -> str:
+    """What a setting must be, without what it is."""
+    for ending, sentence in MUST.items():
+        if error["type"].endswith(ending):
+            return sentence.format(**error.get("ctx", {}))
+    return "is not valid"
 
 
 def stop(message: str, code: int = COULD_NOT_RUN) -> NoReturn:

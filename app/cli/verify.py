@@ -23,10 +23,14 @@ def verify(repairs: Repairs, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"kind": "summary", "files": files, "findings": counts}))
     elif counts:
-        typer.echo("; ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {files} files looked at")
+        typer.echo("; ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {looked_at(files)}")
     else:
-        typer.echo(f"all is well; {files} files looked at")
+        typer.echo(f"all is well; {looked_at(files)}")
     raise typer.Exit(1 if counts else 0)
+
+
+def looked_at(files: int) -> str:
+    return f"{files} {'file' if files == 1 else 'files'} looked at"
 
 
 async def _verify(settings: Settings, repairs: Repairs, *, as_json: bool) -> tuple[Counter[str], int]:

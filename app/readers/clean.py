@@ -28,6 +28,6 @@ def cleaned_document(
     """Raises UnreadableDocument(no_text) when nothing but white space is left."""
     cleaned = [Page(page.number, clean(page.text)) for page in pages]
     if not any(page.text.strip() for page in cleaned):
-        raise UnreadableDocument("no_text")
+        raise UnreadableDocument("no_text", document=kind)
     shown_title = " ".join(clean(title or "").split())[:MAX_TITLE_CHARS]
     return Document(kind, cleaned, shown_title or None, warnings or [])

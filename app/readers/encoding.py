@@ -40,7 +40,7 @@ def decode(data: bytes) -> str:
     wide = _wide_encoding(data) if b"\0" in data[:_SAMPLE_BYTES] else None
     if wide:
         return data.decode(wide, errors="replace")
-    if _is_utf8(data):
+    if is_utf8(data):
         return data.decode("utf-8")
     return decode_cp1252(data)
 
@@ -60,7 +60,7 @@ def decode_cp1252(data: bytes) -> str:
 _OPEN_IN_CP1252 = {0xDC00 + byte: byte for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -95,4 +95,4 @@ def _utf16(sample: bytes) -> str | None:
         return None
     # UTF-8 with stray NULs has letters where UTF-16 has the number of the script's block (Telugu 0x0C).
     blocks = sum(byte < _FIRST_PRINTABLE for byte in high)
-    return encoding if 2 * blocks >= len(high) or not _is_utf8(sample) else None
+    return encoding if 2 * blocks >= len(high) or not is_utf8(sample) else None

@@ -17,6 +17,8 @@ SENTENCES = {
     "(.doc from Word 97 or later).",
     "empty_file": "The file is empty: 0 bytes arrived.",
 }
+PLAIN = frozenset({"txt", "md", "csv", "html", "eml", "xlsx"})
+"""Nobody scans a page into one of these."""
 _KINDS = {
     "type_mismatch": Kind.UNSUPPORTED,
     "unsupported_type": Kind.UNSUPPORTED,
@@ -30,6 +32,8 @@ class UnreadableDocument(RagchatError):
 
     kind = Kind.INVALID
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code, SENTENCES[code])
+    def __init__(self, code: str, *, document: str | None = None) -> None:
+        """`document` is its kind, where the sentence depends on it."""
+        blank = code == "no_text" and document in PLAIN
+        super().__init__(code, "The document holds no text." if blank else SENTENCES[code])
         self.kind = _KINDS.get(code, Kind.INVALID)

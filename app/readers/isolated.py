@@ -83,7 +83,7 @@ async def stream_isolated(path: Path, kind: str, limits: Limits = DEFAULT_LIMITS
         raise UnreadableDocument("unsupported_type")
     process = await _start(path, kind, limits)
     try:
-        answer = _Answer(limits)
+        answer = _Answer(kind, limits)
         ended = False
         while not ended:
             part = answer.take(await answer.next_line(process))
@@ -128,7 +128,8 @@ def _stdout(process: Process) -> asyncio.StreamReader:
 class _Answer:
     """Checks the child's lines one by one."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, kind: str, limits: Limits) -> None:
+        self._kind = kind
         self._limits = limits
         self._bytes = 0
         self._pages = 0
@@ -160,7 +161,7 @@ class _Answer:
 
     def _part(self, message: dict[str, Any]) -> Part:
         if "error" in message:
-            raise UnreadableDocument(message["error"])
+            raise UnreadableDocument(message["error"], document=self._kind)
         if "end" in message:
             title, warnings = message["end"]["title"], message["end"]["warnings"]
             if not isinstance(title, str | None) or not all(isinstance(warning, str) for warning in warnings):

@@ -25,9 +25,9 @@ MEDIA_TYPES = {
     "pdf": "application/pdf",
     "docx": f"{_OOXML}wordprocessingml.document",
     "doc": "application/msword",
-    "txt": "text/plain; charset=utf-8",
-    "md": "text/markdown; charset=utf-8",
-    "html": "text/html; charset=utf-8",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "html": "text/html",
     "csv": "text/csv",
     "xlsx": f"{_OOXML}spreadsheetml.sheet",
     "pptx": f"{_OOXML}presentationml.presentation",
@@ -36,4 +36,4 @@ MEDIA_TYPES = {
     "epub": "application/epub+zip",
     "eml": "message/rfc822",
 }
-"""By kind."""
+"""By kind. Files are kept as they came, in whatever encoding."""

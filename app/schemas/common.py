@@ -8,6 +8,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from app.languages import LANGUAGES
+
 T = TypeVar("T")
 MAX_LIMIT = 200
 MAX_METADATA_CHARS = 65_536
@@ -87,6 +89,12 @@ def storable_json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def known_language(code: str) -> str:
+    if code not in LANGUAGES:
+        raise PydanticCustomError("unsupported_language", "This language is not supported.")
+    return code
+
+
 def is_blank(value: str) -> bool:
     """Nothing to see: white space, controls, zero-width and other invisible characters only."""
     return not VISIBLE.search(value)
@@ -101,7 +109,7 @@ def not_blank(value: str) -> str:
 def spelled_as_ours(value: object) -> object:
     """Ids have one spelling: no braces, no `urn:uuid:`, lower case."""
     if isinstance(value, str) and not ID.fullmatch(value):
-        raise PydanticCustomError("not_allowed", "It must be an id as this service writes them.")
+        raise PydanticCustomError("not_allowed", "It must be an id as this service writes them.", {"id": True})
     return value
 
 

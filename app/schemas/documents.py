@@ -5,7 +5,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from app.schemas.common import FilledText, Metadata, Request, Response
-from app.schemas.search import Lang
+from app.schemas.search import KnownLang
 
 Status = Literal["queued", "reading", "chunking", "embedding", "ready", "failed"]
 
@@ -18,10 +18,14 @@ class DocumentFields(Request):
         None, description="Your own id. Other bytes under the same id become a new version of the document."
     )
     collection: Annotated[FilledText, Field(max_length=255)] | None = None
-    lang: Lang | None = None
+    lang: KnownLang | None = None
 
 
-class DocumentText(DocumentFields):
+class DescribedDocument(DocumentFields):
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class DocumentText(DescribedDocument):
     """A document given as text instead of a file."""
 
     model_config = ConfigDict(
@@ -31,7 +35,6 @@ class DocumentText(DocumentFields):
     )
 
     text: FilledText = Field(description="Up to the upload limit.")
-    metadata: Metadata = Field(default_factory=dict)
 
 
 class Progress(Response):

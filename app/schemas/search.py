@@ -1,12 +1,14 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from app.schemas.common import FilledText, Id, Request, Response, Text
+from app.schemas.common import FilledText, Id, Request, Response, Text, known_language
 
 Mode = Literal["hybrid", "vector", "text"]
 Lang = Annotated[Text, Field(pattern=r"^[a-z]{2}$", description="ISO 639-1, e.g. `en`, `te`, `hi`.")]
+KnownLang = Annotated[Lang, AfterValidator(known_language)]
+"""One of those that documents and passages may have."""
 TopK = Annotated[int, Field(strict=True, ge=1, le=50)]
 DocumentIds = Annotated[
     list[Id],
@@ -37,7 +39,7 @@ class Filters(Request):
 
     document_ids: list[Id] | None = None
     collection: Annotated[Text, Field(max_length=255)] | None = None
-    lang: Lang | None = None
+    lang: KnownLang | None = None
 
 
 class SearchFilters(Filters):

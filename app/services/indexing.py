@@ -148,7 +148,7 @@ class IndexingRun:
     async def _all_stored(self) -> None:
         count = self._backlog.size
         if count == 0:
-            raise UnreadableDocument("no_text")
+            raise UnreadableDocument("no_text", document=self._row.kind)
         async with self._held() as uow:
             await uow.chunks.delete_version(self._work.document_id, self._work.version, first=count)
             values = {"status": "embedding", "progress_total": count}

@@ -179,8 +179,11 @@ class TestSse:
         again = f"/api/v1/turns/{events[0]['turn_id']}/events"
         assert await read_sse(asking, "GET", again) == events
         assert await read_sse(asking, "GET", again, params={"after": 3}) == events[3:]
-        last = {"Last-Event-ID": f"{events[0]['turn_id']}.2"}
-        assert await read_sse(asking, "GET", again, headers=last) == events[2:]
+        for last in (f"{events[0]['turn_id']}.2", "2"):
+            assert await read_sse(asking, "GET", again, headers={"Last-Event-ID": last}) == events[2:]
+        for wrong in ("x", ".2", f"{session}.2", f"{events[0]['turn_id']}.", "-1", "1" * 11, "2.2"):
+            refused = await asking.http.get(again, headers={"Last-Event-ID": wrong})
+            check_problem(refused, 400, "invalid_event_id")
 
 
 class TestWebSocket:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from app.core.ids import new_id
+from tests.api.test_hostile_tools import check_problem
 from tests.conftest import MakeTenant, Tenant
+from tests.unit.readers.files import pdf
 
 DOCUMENTS = "/api/v1/documents"
 TEXT = "The tea shop opens at nine.\n\nMonsoon sale: all umbrellas are 20 % off in July."
@@ -29,14 +31,36 @@ class TestCreate:
     async def test_file_with_fields(self, tenant: Tenant, tmp_path: Path) -> None:
         path = tmp_path / "దుకాణం ☕.md"
         path.write_text("# Prices\n\nA cup of tea costs 15 rupees.")
-        ready = await tenant.add_file(path, collection="menu", lang="en")
+        metadata = {"shop": "Hyderabad", "prices": [15]}
+        ready = await tenant.add_file(path, collection="menu", lang="en", metadata=json.dumps(metadata))
+        assert (ready["lang"], ready["metadata"]) == ("en", metadata)
+        form = {"text": (None, "Coffee costs 20 rupees."), "metadata": (None, '{"a": null}')}
+        typed = await tenant.http.post(DOCUMENTS, files=form)
+        assert typed.json()["metadata"] == {"a": None}
         assert (ready["title"], ready["filename"], ready["collection"]) == (path.name, path.name, "menu")
         assert (ready["kind"], ready["status"]) == ("md", "ready")
+
+    async def test_a_language_that_is_not_spoken_is_refused_as_in_chat(self, tenant: Tenant) -> None:
+        refused = await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT, "lang": "xx"})
+        assert check_problem(refused, 400, "unsupported_language")["errors"][0]["pointer"] == "/lang"
+        refused = await tenant.http.post("/api/v1/search", json={"query": "umbrella", "filters": {"lang": "xx"}})
+        assert check_problem(refused, 400, "unsupported_language")["errors"][0]["pointer"] == "/filters/lang"
 
     async def test_same_bytes_again_are_the_same_document(self, tenant: Tenant) -> None:
         first = await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT})
         again = await tenant.http.post(DOCUMENTS, json={"title": "b", "text": TEXT})
         assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+        others = [
+            {"external_id": "x"},
+            {"external_id": "y"},
+            {"collection": "c"},
+            {"collection": "c", "external_id": "x"},
+        ]
+        made = [await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT} | more) for more in others]
+        assert [response.status_code for response in made] == [202] * 4
+        repeated = [await tenant.http.post(DOCUMENTS, json={"title": "a", "text": TEXT} | more) for more in others]
+        assert [response.json()["id"] for response in repeated] == [response.json()["id"] for response in made]
+        assert len({first.json()["id"], *(response.json()["id"] for response in made)}) == 5
 
     async def test_a_hundred_at_once_are_one_document(self, tenant: Tenant) -> None:
         async def upload() -> tuple[int, str]:
@@ -101,7 +125,11 @@ class TestFailed:
 
     async def test_white_space_only_holds_no_text(self, tenant: Tenant) -> None:
         response = await tenant.http.post(DOCUMENTS, files={"file": ("blank.txt", b" \n\t \n")})
-        assert (await tenant.ended(response.json()["id"]))["error"]["code"] == "no_text"
+        error = (await tenant.ended(response.json()["id"]))["error"]
+        assert error == {"code": "no_text", "detail": "The document holds no text."}
+        response = await tenant.http.post(DOCUMENTS, files={"file": ("blank.pdf", pdf(["", ""]))})
+        error = (await tenant.ended(response.json()["id"]))["error"]
+        assert (error["code"], "a scan needs text recognition" in error["detail"]) == ("no_text", True)
 
     async def test_sending_a_failed_document_again_retries_it(self, tenant: Tenant) -> None:
         files = {"file": ("broken.pdf", b"%PDF-1.7\n" + b"y" * 500)}
@@ -132,6 +160,26 @@ class TestContent:
         many = await tenant.http.get(url, headers={"Range": "bytes=" + ",".join(["0-"] * 3000)})
         assert (many.status_code, many.content) == (200, whole.content)
         assert (await tenant.http.get(url, headers={"If-None-Match": whole.headers["etag"]})).status_code == 304
+
+    @pytest.mark.parametrize(
+        ("data", "content_type"),
+        [
+            ("సెలవు 24 days".encode(), "text/plain; charset=utf-8"),
+            ("l’été".encode("cp1252"), "text/plain"),
+            ("సెలవు".encode("utf-16"), "text/plain"),
+            ("a long one é ".encode() * 30_000, "text/plain"),
+        ],
+        ids=["utf-8", "cp1252", "utf-16", "not looked through"],
+    )
+    async def test_claims_no_encoding_that_it_does_not_have(
+        self, tenant: Tenant, data: bytes, content_type: str
+    ) -> None:
+        document = (await tenant.http.post(DOCUMENTS, files={"file": ("a.txt", data)})).json()
+        url = f"{DOCUMENTS}/{document['id']}/content"
+        whole = await tenant.http.get(url)
+        assert (whole.content, whole.headers["content-type"]) == (data, content_type)
+        part = await tenant.http.get(url, headers={"Range": "bytes=1-4"})
+        assert (part.content, part.headers["content-type"]) == (data[1:5], "text/plain")
 
 
 class TestChunks:

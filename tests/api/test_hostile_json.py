@@ -115,6 +115,21 @@ async def test_wrong_field(
     assert (error["pointer"], error["code"]) == (pointer, code)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        (SESSIONS, {"user_id": "a", "title": "a" * 501}, "It may have 500 characters at most."),
+        ("/api/v1/search", {"query": "a", "filters": {"document_ids": []}}, "It must have 1 item at least."),
+        ("/api/v1/search", {"query": "a", "filters": {"document_ids": [NIL] * 101}}, "It may have 100 items at most."),
+        ("/api/v1/search", {"query": "a", "filters": {"document_ids": [NIL.replace("-", "")]}},
+         "It must be an id as this service writes them: in lower case, with hyphens."),
+        ("/api/v1/search", {"query": "a", "top_k": 51}, "It must be 50 at most."),
+    ],
+)  # fmt: skip
+async def test_what_is_wrong_is_said_with_its_unit(edge: Tenant, path: str, body: dict[str, Any], detail: str) -> None:
+    assert check_problem(await post(edge, path, body), 400)["errors"][0]["detail"] == detail
+
+
 @pytest.mark.parametrize("favourite", ['"true"', "1", '"yes"', "[]"])
 async def test_true_is_true_only(edge: Tenant, session: str, favourite: str) -> None:
     response = await post(edge, f"{SESSIONS}/{session}", f'{{"is_favorite": {favourite}}}', "PUT")
@@ -170,6 +185,16 @@ async def test_name_of_a_field_with_a_lone_surrogate(edge: Tenant) -> None:
 async def test_other_media_types_are_415(edge: Tenant, path: str, media_type: str) -> None:
     response = await edge.http.post(path, content=b'{"user_id":"a"}', headers={"Content-Type": media_type})
     check_problem(response, 415, "unsupported_type")
+
+
+@pytest.mark.parametrize("path", [SESSIONS, "/api/v1/documents", "/v1/embeddings"])
+async def test_json_in_another_encoding_is_415(edge: Tenant, path: str) -> None:
+    for charset in ("utf-16", '"ISO-8859-1"', "utf-8; charset=utf-16"):
+        headers = {"Content-Type": f"application/json; charset={charset}"}
+        assert (await edge.http.post(path, content=b"{}", headers=headers)).status_code == 415
+    for charset in ("utf-8", "UTF-8", '"utf-8"', "us-ascii"):
+        headers = {"Content-Type": f"application/json;charset={charset}"}
+        assert (await edge.http.post(path, content=b"{}", headers=headers)).status_code == 400
 
 
 async def test_no_media_type_is_415(edge: Tenant) -> None:

@@ -104,7 +104,12 @@ class TestForms:
             (part("file_uri", "file:///etc/passwd") + FILE, "invalid_request"),
             (part("s3_uri", "s3://other/x") + FILE, "invalid_request"),
             (part("tenant_id", "1") + FILE, "invalid_request"),
-            (part("metadata", "{}") + FILE, "invalid_request"),
+            (part("lang", "xx") + FILE, "unsupported_language"),
+            (part("metadata", "[]") + FILE, "invalid_request"),
+            (part("metadata", '{"a":') + FILE, "malformed_json"),
+            (part("metadata", '{"a": 1, "a": 2}') + FILE, "malformed_json"),
+            (part("metadata", '{"a": "\\u0000"}') + FILE, "invalid_character"),
+            (part("metadata", "{}", filename="a.json") + part("text", "x"), "invalid_request"),
             (part(CANARY + "<b>", "1") + FILE, "invalid_request"),
         ],
     )

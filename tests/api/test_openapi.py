@@ -8,7 +8,7 @@ from app.api.errors import MEDIA_TYPE
 from app.api.openai_errors import is_openai_path
 from app.core.ids import new_id
 from tests.api.test_hostile_tools import check_problem
-from tests.conftest import Service
+from tests.conftest import Service, Tenant
 
 PUBLIC = {"/", "/health", "/livez", "/readyz"}
 OPEN = {f"/api/v1/{path}" for path in ("auth/register", "auth/login", "auth/refresh", "erasures/{address}")}
@@ -47,6 +47,15 @@ async def test_every_operation_reads_well(document: dict[str, Any]) -> None:
             assert media_type(path) in operation["responses"]["401"]["content"]
     assert {"ApiKey", "Bearer"} == set(document["components"]["securitySchemes"])
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+async def test_what_has_no_body_has_no_media_type(tenant: Tenant) -> None:
+    hook = (await tenant.http.post("/api/v1/webhooks", json={"url": "https://1.1.1.1/hook"})).headers["location"]
+    document = (await tenant.http.post("/api/v1/documents", json={"title": "a", "text": "a"})).headers["location"]
+    for path in (f"/api/v1/sessions/{await tenant.session()}", hook, document):
+        deleted = await tenant.http.delete(path)
+        assert (deleted.status_code, deleted.content) == (204, b"")
+        assert "content-type" not in deleted.headers
 
 
 async def test_every_body_has_an_example(document: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Every command of the README, run as it is written, by a stranger with a fresh folder."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -115,6 +116,9 @@ def test_first_question(stranger: Stranger) -> None:
     printed = stranger.run(shell)
     for said in ("immediately notify their supervisor", '"llm_used":false', '"finish_reason":"stop"', '"page":6'):
         assert said in printed, said
+    shown = json.loads(README.split("The answer, shortened:")[1].split("```")[1].removeprefix("json"))["sources"][0]
+    given = json.loads(printed[printed.rindex('{"items":') :])["items"][-1]["sources"][0]
+    assert {name: given[name] for name in shown} == shown | {"score": pytest.approx(shown["score"], abs=0.01)}
 
 
 def test_command_line(stranger: Stranger) -> None:

@@ -142,7 +142,7 @@ REFUSALS = {
         "MASKING_KEY must be set when",
     ),
     "a short one": ({"masking_key": "change-me"}, "MASKING_KEY is a known default or shorter than 32 characters"),
-    "a typing error": ({"port": "eighty"}, "PORT: Input should be a valid integer"),
+    "a typing error": ({"port": "eighty"}, "PORT must be a whole number"),
     "not postgres": ({"database_url": "mysql://localhost/x"}, "DATABASE_URL"),
     "not a url": ({"database_url": "nonsense"}, "DATABASE_URL"),
     "a folder in a file": ({"data_dir": "/etc/passwd/data"}, "DATA_DIR /etc/passwd/data cannot be made"),

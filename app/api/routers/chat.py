@@ -133,10 +133,11 @@ async def events(
 
 
 def _after(after: int, last_event_id: str | None, turn_id: UUID) -> int:
+    """The header as a stream gave it, or the number alone."""
     if last_event_id is None:
         return after
-    turn, _, seq = last_event_id.rpartition(".")
-    if turn != str(turn_id) or not (seq.isascii() and seq.isdigit() and len(seq) < 10):
+    turn, dot, seq = last_event_id.rpartition(".")
+    if (dot and turn != str(turn_id)) or not (seq.isascii() and seq.isdigit() and len(seq) < 10):
         raise Invalid("invalid_event_id", "Last-Event-ID is not one that this turn gave.", pointer="/Last-Event-ID")
     return int(seq)
 

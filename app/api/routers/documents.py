@@ -19,14 +19,14 @@ from app.api.deps import (
 )
 from app.api.downloads import send_original
 from app.api.forms import Items, read_form
-from app.api.guard import GuardedRoute, parse_json
+from app.api.guard import GuardedRoute, parse_json, require_json
 from app.api.idempotency import OnceDep, answer_with, said_in_form, said_in_text
 from app.api.rate_limit import announced_mebibytes, counts_as
 from app.api.validation import valid
 from app.core.errors import Invalid, Unsupported
 from app.readers.suffixes import ALLOWED_SUFFIXES
 from app.schemas.common import Page, page
-from app.schemas.documents import ChunkOut, DocumentFields, DocumentOut, DocumentText, Status
+from app.schemas.documents import ChunkOut, DescribedDocument, DocumentFields, DocumentOut, DocumentText, Status
 from app.services.documents import Upload, document_not_found
 
 router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=GuardedRoute)
@@ -46,6 +46,7 @@ UPLOAD_BODY: dict[str, Any] = {
                         "external_id": {"type": "string"},
                         "collection": {"type": "string"},
                         "lang": {"type": "string"},
+                        "metadata": {"type": "string", "description": "A JSON object."},
                     },
                 }
             },
@@ -70,6 +71,7 @@ async def create(
     await limits.hit_principal("upload_mb", caller, announced_mebibytes(request.headers, most))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
+        require_json(request.headers)
         data = await asyncio.to_thread(parse_json, await request.body())
         body = valid(DocumentText, data)
         add = partial(runtime.documents.create, upload=_from_json(body))
@@ -87,8 +89,11 @@ def _accepted(made: tuple[DocumentOut, bool]) -> Response:
 
 
 def _from_json(body: DocumentText) -> Upload:
-    fields = DocumentFields(**body.model_dump(include=set(DocumentFields.model_fields), exclude_unset=True))
-    return Upload(fields, _text_name(body.title), _once(body.text.encode()), body.metadata)
+    return Upload(_fields(body), _text_name(body.title), _once(body.text.encode()), body.metadata)
+
+
+def _fields(body: DescribedDocument) -> DocumentFields:
+    return DocumentFields(**body.model_dump(include=set(DocumentFields.model_fields), exclude_unset=True))
 
 
 def _from_form(items: Items) -> Upload:
@@ -96,13 +101,24 @@ def _from_form(items: Items) -> Upload:
     file, text = form.pop("file", None), form.pop("text", None)
     if (file is None or file == "") == (text is None or text == ""):
         raise Invalid("missing_file", "Send either a file or text.", pointer="/file")
-    fields = valid(DocumentFields, {name: value for name, value in form.items() if value != ""})
+    described = valid(DescribedDocument, {name: _told(name, value) for name, value in form.items() if value != ""})
+    fields = _fields(described)
     if isinstance(file, UploadFile):
-        return Upload(fields, file.filename or "", _blocks(file), {})
+        return Upload(fields, file.filename or "", _blocks(file), described.metadata)
     if not isinstance(text, str):
         raise Invalid("missing_file", "`file` must be a file and `text` a string.", pointer="/file")
     body = valid(DocumentText, {"text": text})
-    return Upload(fields, _text_name(fields.title), _once(body.text.encode()), {})
+    return Upload(fields, _text_name(fields.title), _once(body.text.encode()), described.metadata)
+
+
+def _told(name: str, value: object) -> object:
+    """Forms know text only: `metadata` is JSON in it."""
+    if name != "metadata" or not isinstance(value, str):
+        return value
+    try:
+        return parse_json(value)
+    except Invalid as exc:
+        raise Invalid("malformed_json", "`metadata` must be a JSON object.", pointer="/metadata") from exc
 
 
 def _text_name(title: str | None) -> str:

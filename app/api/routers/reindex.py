@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=G
 
 @router.post(
     "/reindex", status_code=status.HTTP_202_ACCEPTED, response_model=ReindexStarted,
-    operation_id="documents_reindex_many", summary="Index many documents anew",
+    operation_id="documents_reindex_many", summary="Index many documents anew; `{}` is all of them",
 )  # fmt: skip
 async def reindex_many(runtime: RuntimeDep, caller: ReindexCaller, once: OnceDep, body: ReindexRequest) -> Response:
     return await once.answer(caller, partial(runtime.reindexing.run_many, request=body), _started)
