@@ -12,12 +12,12 @@ from sqlalchemy import URL
 
 from app.core.security import new_key
 from app.providers.counters.redis import WAIT_SECONDS
-from tests.conftest import Service, make_database, make_settings, serving
+from tests.conftest import JWT_SECRET, Service, make_database, make_settings, serving
 from tests.integration.processes import Place, place
 from tests.redis_server import running_redis, silent_redis
 
 KEY = new_key()
-PRODUCTION = {"app_env": "production", "api_key": KEY, "rate_limit_per_minute": "10"}
+PRODUCTION = {"app_env": "production", "api_key": KEY, "jwt_secret": JWT_SECRET, "rate_limit_per_minute": "10"}
 
 
 async def test_two_processes_count_together(postgres: URL) -> None:

@@ -10,7 +10,7 @@ import pytest
 import websockets
 from sqlalchemy import URL
 
-from tests.conftest import make_database
+from tests.conftest import JWT_SECRET, make_database
 from tests.integration.processes import Child, Place, free_port, place, spelled
 
 STRONG_KEY = "rgc_3kVmW8sTqL0xZr5nYb7uJd2hCf6gPa9e"
@@ -138,7 +138,7 @@ REFUSALS = {
         "JWT_SECRET is a known default, the API_KEY, or shorter than 32 bytes",
     ),
     "no key to mask with": (
-        {"app_env": "production", "api_key": STRONG_KEY, "openai_model": "m"},
+        {"app_env": "production", "api_key": STRONG_KEY, "jwt_secret": JWT_SECRET, "openai_model": "m"},
         "MASKING_KEY must be set when",
     ),
     "a short one": ({"masking_key": "change-me"}, "MASKING_KEY is a known default or shorter than 32 characters"),
