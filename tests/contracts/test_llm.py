@@ -64,9 +64,9 @@ class Adapters:
     def named(self, id_: str, *, url: str = "") -> ChatModel:
         url = url or self.stand_in.url
         model: ChatModel = (
-            BedrockModel(id_, endpoint_url=url, connect_seconds=0.5)
+            BedrockModel(id_, endpoint_url=url, connect_seconds=2.0)
             if self.kind == "bedrock"
-            else OpenAIModel(id_, base_url=f"{url}/v1/", api_key="sk-of-the-tests", connect_seconds=0.5)
+            else OpenAIModel(id_, base_url=f"{url}/v1/", api_key="sk-of-the-tests", connect_seconds=2.0)
         )
         self._made.append(model)
         return model
