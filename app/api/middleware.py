@@ -53,7 +53,7 @@ class RequestContext:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         host, _ = scope.get("client") or (None, 0)
-        origin.set(Origin(network_of(host), scope["request_id"], ANONYMOUS))
+        origin.set(Origin(network_of(host), request_id, ANONYMOUS))
         await self._answer(scope, receive, _Answer(scope, receive, send, self._headers(scope)))
 
     def _headers(self, scope: Scope) -> dict[str, str]:

@@ -12,7 +12,8 @@ RagchatError
 ├── Unsupported        a media type that this service does not take
 ├── RateLimited        too often; see retry_after
 ├── Unavailable        a part that is needed is down; worth a retry
-└── StorageFull        no room left
+├── StorageFull        no room left
+└── UnsafeSettings     the service must not start like this
 """
 
 from enum import StrEnum
@@ -130,3 +131,7 @@ class StorageFull(RagchatError):
     kind = Kind.STORAGE_FULL
     default_code = "storage_full"
     default_detail = "There is no room left to store this."
+
+
+class UnsafeSettings(RagchatError):
+    """The service must not start like this; `detail` is the one line to show."""

@@ -7,16 +7,12 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings
 
-from app.core.errors import RagchatError
+from app.core.errors import UnsafeSettings
 from app.core.quotas import Quota
 
 MINUTE, HOUR = 60, 3600
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 PRODUCTION = "in production, off in development. 0 is off."
-
-
-class UnsafeSettings(RagchatError):
-    """The service must not start like this; `detail` is the one line to show."""
 
 
 class LimitSettings(BaseSettings):

@@ -42,8 +42,8 @@ word = matching(r"[A-Za-z][A-Za-z0-9_.]{0,63}")
 """A code, a state, the name of a type."""
 phrase = matching(r"[a-z]{1,16}( [a-z]{1,16}){0,4}")
 """Why a connection ended."""
-name = matching(r"[A-Za-z0-9][\w.:/@+-]{0,127}")
-"""Of a model, a module, a revision; set by the operator or in the code."""
+name = matching(r"[A-Za-z0-9./~][\w.:/@+-]{0,127}")
+"""Of a model or its folder, a module, a revision; set by the operator or in the code."""
 route = matching(r"[\w/{}.:-]{1,200}")
 """A template: what stands in its braces is not told."""
 

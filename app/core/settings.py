@@ -11,8 +11,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsConfigDict
 
+from app.core.errors import UnsafeSettings
 from app.core.limit_settings import LimitSettings
-from app.core.limit_settings import UnsafeSettings as UnsafeSettings
 from app.core.retention_settings import RetentionSettings
 from app.core.strength import MINIMUM_KEY_LENGTH, MINIMUM_SECRET_BYTES, is_strong_key
 

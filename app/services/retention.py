@@ -1,5 +1,5 @@
 """How long each kind of thing is kept. Every hour each worker removes what is older, in small transactions that one
-process at a time may make; what one leaves, the next finds. docs/retention.md has the table.
+process at a time may make; what one leaves, the next finds. The table is in docs/privacy-operations.md.
 """
 
 import asyncio

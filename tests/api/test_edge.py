@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from app.core.limit_settings import UnsafeSettings
+from app.core.errors import UnsafeSettings
 from tests.api import test_hostile_tools as tools
 from tests.api.test_hostile_sockets import upgrade
 from tests.api.test_hostile_tools import check_problem, raw, request

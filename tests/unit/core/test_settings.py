@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from app.core.errors import UnsafeSettings
 from app.core.security import development_key, development_secret, key_digest, new_key
-from app.core.settings import Settings, UnsafeSettings, env_example
+from app.core.settings import Settings, env_example
 from app.core.strength import MINIMUM_SECRET_BYTES, is_strong_key
 
 SECRET = "rgc_tXpwLgatd6SyLhr1_1kjA_2HlxVbN8s0Qe3Zu"
