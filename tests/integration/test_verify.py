@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core.caller import DEFAULT_TENANT, SYSTEM
+from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.ids import new_id
 from app.db import migrate
 from app.db.engine import create_engine
@@ -31,6 +31,7 @@ from tests.s3_server import new_bucket
 s3_server, aws_environment = servers.s3_server, servers.aws_environment
 DOCUMENTS = "/api/v1/documents"
 DAY = 86_400
+TENANT = tenant_caller(DEFAULT_TENANT)
 
 
 # --- the command ---
@@ -198,12 +199,12 @@ class Shelf:
     async def row(self, key: str, **values: Any) -> UUID:
         id_ = new_id()
         fields = {"title": "a", "filename": "a", "kind": "txt", "size_bytes": 3, "status": "ready"}
-        async with self.uow(SYSTEM) as uow:
+        async with self.uow(TENANT) as uow:
             await uow.documents.insert(fields | {"id": id_, "storage_key": key, "sha256": os.urandom(32)} | values)
         return id_
 
     async def delete_row(self, id_: UUID) -> None:
-        async with self.uow(SYSTEM) as uow:
+        async with self.uow(TENANT) as uow:
             await uow.documents.delete(id_)
 
     def verification(self, meanwhile: Happening = _nothing, later: Happening = _nothing) -> Verification:
