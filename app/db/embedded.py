@@ -39,6 +39,8 @@ LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--built
 """With LC_CTYPE C the text-search parser takes every non-ASCII character as a letter, so the vowel signs of Telugu and
 Hindi stay inside their words; under en_US.UTF-8 it cuts words at them."""
 log = get_logger(__name__)
+SHARED_BUFFERS_MB = (128, 1024)
+"""At least and at most: what search reads of an index must stay in them, or each page is copied again and again."""
 QUIET = "-c log_error_verbosity=terse -c log_min_error_statement=panic"
 """Its log holds no row that broke a rule, and no statement."""
 
@@ -142,7 +144,8 @@ class Server:
             self._make()
         self._prepare(self._folder)
         self._prepare(self.socket_folder)
-        options = f"-h '' -k {shlex.quote(str(self.socket_folder))} -c max_connections=200 {QUIET}"
+        sizes = f"-c max_connections=200 -c shared_buffers={_shared_buffers_mb()}MB"
+        options = f"-h '' -k {shlex.quote(str(self.socket_folder))} {sizes} {QUIET}"
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             # More than once: while processes of a server that was killed are still ending, a new one refuses to start;
@@ -206,6 +209,12 @@ def require_programs() -> None:
     """Unavailable when the embedded PostgreSQL is not installed or may not run here."""
     programs()
     _account()
+
+
+def _shared_buffers_mb() -> int:
+    """A quarter of the machine, as PostgreSQL's manual advises; memory is taken as pages come in."""
+    least, most = SHARED_BUFFERS_MB
+    return min(max(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 // 2**20, least), most)
 
 
 def _failed(detail: str = "") -> Unavailable:

@@ -11,12 +11,6 @@ from app.repositories import search_sql
 from app.repositories.base import Repository
 from app.repositories.paging import Paging
 
-APPROXIMATE = text("""
-SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
-       set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.max_scan_tuples', '40000', true)
-""")
-
-
 ADDED = {
     "id": "uuid",
     "document_id": "uuid",
@@ -84,10 +78,15 @@ class SearchQuery:
     lang: str | None = None
 
     def shape(self, filters: frozenset[str], *, exact: bool) -> search_sql.Shape:
-        leg_limit = search_sql.LEG_LIMIT * -(-2 * self.fetched // search_sql.LEG_LIMIT)  # few different statements
-        return search_sql.Shape(
-            self.space_id, self.width, self.embedding is not None, self.by_text, exact, leg_limit, filters
-        )
+        """Of few kinds, so that the statements are few. Where both legs are joined, each goes deeper."""
+        by_vector = self.embedding is not None
+        depth = self.fetched * 2 if by_vector and self.by_text else self.fetched
+        leg_limit = search_sql.LEG_STEP * -(-depth // search_sql.LEG_STEP)
+        return search_sql.Shape(self.space_id, self.width, by_vector, self.by_text, exact, leg_limit, filters)
+
+    @property
+    def ef_search(self) -> int:
+        return min(search_sql.EF_SEARCH_PER_HIT * self.fetched, search_sql.MOST_EF_SEARCH)
 
 
 def _spelled(embedding: Sequence[float] | None) -> str:
@@ -97,11 +96,31 @@ def _spelled(embedding: Sequence[float] | None) -> str:
 class ChunkRepository(Repository):
     async def search(self, query: SearchQuery, *, exact_limit: int) -> tuple[list[dict[str, Any]], bool]:
         """(hits, best first; whether the search was exact). Never fewer hits than exist."""
-        exact = query.embedding is None or await self._is_small(query, exact_limit)
-        rows = await self._hybrid(query, exact=exact)
-        if not exact and len(rows) < query.fetched:
+        tenant_size = await self._prepare(query, exact_limit)
+        if query.embedding is None:
             return await self._hybrid(query, exact=True), True
-        return rows, exact
+        if not await self._is_small(query, tenant_size, exact_limit):
+            rows = await self._hybrid(query, exact=False)
+            if len(rows) >= query.fetched:
+                return rows, False
+        if tenant_size is not None and tenant_size > exact_limit:
+            await self._session.execute(search_sql.OWN_PLAN)
+        return await self._hybrid(query, exact=True), True
+
+    async def _prepare(self, query: SearchQuery, exact_limit: int) -> int | None:
+        """How many chunks the tenant has, where statistics tell."""
+        values = {
+            "tenant": self._caller.tenant_id,
+            "ef_search": str(query.ef_search),
+            "one_plan": self._is_wide(query),
+            "exact_limit": exact_limit,
+        }
+        size: int | None = (await self._session.execute(search_sql.PREPARE, values)).scalar()
+        return size
+
+    def _is_wide(self, query: SearchQuery) -> bool:
+        """One person's scope is mostly about as large as the tenant's."""
+        return self._filters(query).keys() <= {"user_id"}
 
     async def count_of(self, document_ids: list[UUID]) -> int:
         return await self._count(select(Chunk.id).where(Chunk.document_id.in_(document_ids), self._mine(Chunk)))
@@ -113,22 +132,17 @@ class ChunkRepository(Repository):
         chunks, cosine = (await self._session.execute(statement, values)).one()
         return chunks, cosine
 
-    async def _is_small(self, query: SearchQuery, limit: int) -> bool:
-        """Whether the scope has `limit` chunks at the most. Where everything is asked for, statistics tell."""
-        tenant = {"tenant": self._caller.tenant_id}
+    async def _is_small(self, query: SearchQuery, tenant_size: int | None, limit: int) -> bool:
+        """Whether the scope has `limit` chunks at the most."""
         filters = self._filters(query)
-        if filters.keys() <= {"user_id"}:  # one person's scope is the tenant's at the most, and mostly about as large
-            known = (await self._session.execute(search_sql.TENANT_SIZE, tenant)).scalar()
-            if known is not None and (known <= limit or not filters):
-                return bool(known <= limit)
+        if self._is_wide(query) and tenant_size is not None and (tenant_size <= limit or not filters):
+            return tenant_size <= limit
         statement = search_sql.scope_statement(frozenset(filters), limit + 1)
-        return bool((await self._session.execute(statement, tenant | filters)).scalar_one() <= limit)
+        values = {"tenant": self._caller.tenant_id, **filters}
+        return bool((await self._session.execute(statement, values)).scalar_one() <= limit)
 
     async def _hybrid(self, query: SearchQuery, *, exact: bool) -> list[dict[str, Any]]:
         statement, values = self.statement(query, exact=exact)
-        if not exact:
-            ef_search = str(min(4 * query.shape(frozenset(), exact=exact).leg_limit, 1000))
-            await self._session.execute(APPROXIMATE, {"ef_search": ef_search})
         return [dict(row) for row in (await self._session.execute(statement, values)).mappings()]
 
     def statement(self, query: SearchQuery, *, exact: bool) -> tuple[TextClause, dict[str, Any]]:

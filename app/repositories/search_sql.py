@@ -14,7 +14,7 @@ plan cannot use an index behind `:x IS NULL OR ...`. Numbers of our own are writ
 matched by literals only, a LIMIT must be known, and a parameter beside an integer becomes one (1.2 was 1).
 
 Under row-level security no index answers `terms @@ query`: PostgreSQL compares nothing by an operator that might tell
-what it saw before it knows whose row it is. `ragchat_find_passages` and `ragchat_count_passages` (migration 0013) may
+what it saw before it knows whose row it is. `ragchat_find_passages` and `ragchat_count_passages` (migration 0014) may
 see all rows, look at those of the transaction's tenant and user, and return no more than ids and a number.
 """
 
@@ -30,7 +30,11 @@ VECTOR_WEIGHT = 0.5
 CONTEXT_WEIGHT = 0.5
 """Of words that the question does not hold itself: they come from the conversation before it."""
 CANDIDATES = 300
-LEG_LIMIT = 100
+LEG_STEP = 50
+"""Legs are as deep as a multiple of this."""
+EF_SEARCH_PER_HIT = 8
+MOST_EF_SEARCH = 1000
+"""pgvector's own limit."""
 MOST_TERMS = 48
 """A page of text pasted as a question is searched by this many of its words."""
 MEETING = 4
@@ -49,9 +53,15 @@ FILTERS = {
 """What narrows the scope, by the parameter that does it."""
 
 
-def visible(filters: Collection[str]) -> str:
+MINE = "{table}.tenant_id = :tenant"
+MOSTLY_MINE = "CASE WHEN {table}.tenant_id = :tenant THEN 1 ELSE 0 END <> 0"
+"""The same, for a large tenant: the planner, which knows how large a usual one is, takes it for true of nearly all rows
+and goes through the index of vectors."""
+
+
+def visible(filters: Collection[str], mine: str) -> str:
     """Who may see a chunk, written once: the caller's tenant, their documents and the shared ones, the live version."""
-    clauses = " AND ".join(["c.tenant_id = :tenant", *(FILTERS[name] for name in sorted(filters))])
+    clauses = " AND ".join([mine.format(table="c"), *(FILTERS[name] for name in sorted(filters))])
     return f"JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version WHERE {clauses}"
 
 
@@ -61,13 +71,22 @@ def narrowed(filters: Collection[str]) -> str:
     return ", ".join(f"CAST(:{name} AS {kind})" if name in filters else "NULL" for name, kind in kinds.items())
 
 
-TENANT_SIZE = text("SELECT s.chunks FROM corpus_statistics s WHERE s.tenant_id = :tenant")
+PREPARE = text("""
+SELECT known.chunks, set_config('hnsw.iterative_scan', 'relaxed_order', true),
+       set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.max_scan_tuples', '40000', true),
+       set_config('plan_cache_mode', CASE WHEN :one_plan AND known.chunks > CAST(:exact_limit AS bigint)
+                                          THEN 'force_generic_plan' ELSE 'auto' END, true)
+FROM (SELECT) AS one LEFT JOIN corpus_statistics known ON known.tenant_id = :tenant
+""")
+"""How many chunks the tenant has, where that is known; and how the transaction searches. Of a large tenant one plan
+fits every question, and making a plan takes as long as searching; a small scope wants its own."""
+OWN_PLAN = text("SET LOCAL plan_cache_mode = auto")
 
 _DISTANCE = "(e.embedding::halfvec({width}) <=> CAST(:embedding AS halfvec({width})))"
 _DISTANCES = f"""
     SELECT c.id, {_DISTANCE} AS distance
     FROM chunk_embeddings e JOIN chunks c ON c.id = e.chunk_id {{visible}}
-      AND e.space_id = {{space}} AND e.tenant_id = :tenant
+      AND e.space_id = {{space}} AND {{mine}}
 """  # noqa: S608  constants
 
 NEAREST = f"""
@@ -82,9 +101,9 @@ vector_leg AS MATERIALIZED (
 """OFFSET 0 keeps the planner from the HNSW index, which it would take even where an exact scan is better, and from
 sorting whole vectors."""
 
-TEXT_LEG = """
+CANDIDATES_BY_TEXT = """
 corpus AS MATERIALIZED (
-    SELECT greatest(coalesce(s.chunks, counted.chunks), 1)::float8 AS chunks,
+    SELECT s.chunks IS NOT NULL AS large, greatest(coalesce(s.chunks, counted.chunks), 1)::float8 AS chunks,
            greatest(coalesce(s.mean_length, counted.mean_length, 1), 1) AS mean_length
     FROM (SELECT) AS one
     LEFT JOIN corpus_statistics s ON s.tenant_id = :tenant
@@ -108,9 +127,9 @@ words AS MATERIALIZED (
 frequencies AS MATERIALIZED (
     SELECT w.*, coalesce(
         (SELECT t.chunks FROM term_statistics t WHERE t.tenant_id = :tenant AND t.lexeme = w.lexeme),
-        ragchat_count_passages(w.query)
+        ragchat_count_passages(w.query, corpus.large)
     ) AS found
-    FROM words w
+    FROM words w, corpus
 ),
 weights AS MATERIALIZED (
     SELECT f.lexeme, f.query, f.found,
@@ -128,14 +147,11 @@ asked AS MATERIALIZED (
     WHERE (SELECT min(found) FROM weights WHERE found > 0) > {candidates}
     GROUP BY upto
 ),
-text_leg AS MATERIALIZED (
-    SELECT DISTINCT hit.id FROM asked, LATERAL ragchat_find_passages(asked.query, {narrowed}) AS hit(id)
+candidates AS MATERIALIZED (
+    SELECT DISTINCT hit.id
+    FROM corpus, asked, LATERAL ragchat_find_passages(asked.query, corpus.large, {narrowed}) AS hit(id)
 ),
 """
-
-COSINE = f"""1 - coalesce(found.distance, (
-    SELECT {_DISTANCE} FROM chunk_embeddings e WHERE e.chunk_id = c.id AND e.space_id = {{space}}
-))"""  # noqa: S608  constants
 
 LEXICAL = """coalesce((
     SELECT sum(w.idf * tf.n * ({k1} + 1) / (tf.n + {k1} * (1 - {b} + {b} * c.term_count / corpus.mean_length)))
@@ -145,12 +161,42 @@ LEXICAL = """coalesce((
     WHERE c.terms @@ w.query
 ) / best.bm25, 0)"""
 
-RANKED = """
-scored AS MATERIALIZED (
-    SELECT c.id, found.distance, {cosine} AS cosine, {lexical} AS lexical
-    FROM (SELECT id, min(distance) AS distance FROM ({legs}) AS legs GROUP BY id) AS found
-    JOIN chunks c ON c.id = found.id{statistics}
+TEXT_SCORES = """
+text_leg AS MATERIALIZED (
+    SELECT c.id, {lexical} AS lexical
+    FROM candidates JOIN chunks c ON c.id = candidates.id, corpus, best
+    ORDER BY lexical DESC, c.id LIMIT {leg_limit}
 ),
+"""
+
+OTHER_DISTANCE = f"(SELECT {_DISTANCE} FROM chunk_embeddings e WHERE e.chunk_id = leg.id AND e.space_id = {{space}})"  # noqa: S608
+OTHER_LEXICAL = "(SELECT {lexical} FROM chunks c, corpus, best WHERE c.id = leg.id)"
+
+JOINED = f"""
+    SELECT leg.id, leg.distance, 1 - coalesce(leg.distance, {OTHER_DISTANCE}) AS cosine,
+           coalesce(leg.lexical, {OTHER_LEXICAL}) AS lexical
+    FROM (
+        SELECT id, min(distance) AS distance, max(lexical) AS lexical FROM (
+            SELECT id, distance, NULL::float8 AS lexical FROM vector_leg
+            UNION ALL SELECT id, NULL, lexical FROM text_leg
+        ) AS legs GROUP BY id
+    ) AS leg
+"""  # noqa: S608  constants
+"""What one leg alone has found gets the other's score, too."""
+SCORED = {
+    (True, True): JOINED,
+    (True, False): "SELECT id, distance, 1 - distance AS cosine, 0::float8 AS lexical FROM vector_leg",
+    (False, True): "SELECT id, NULL::float8 AS distance, NULL::float8 AS cosine, lexical FROM text_leg",
+}
+"""By (by_vector, by_text), as is SCORE."""
+SCORE = {
+    (True, True): "{weight} * greatest(cosine, 0) + (1 - {weight}) * lexical",
+    (True, False): "greatest(cosine, 0)",
+    (False, True): "lexical",
+}
+
+RANKED = """
+scored AS MATERIALIZED ({scored}),
 ranked AS (
     SELECT id, cosine, lexical, {score} AS score,
            CASE WHEN distance IS NOT NULL THEN rank() OVER (ORDER BY distance) END AS vector_rank,
@@ -196,28 +242,20 @@ def hybrid_statement(shape: Shape) -> TextClause:
 
 
 def _parts(shape: Shape) -> list[str]:
+    legs = shape.by_vector, shape.by_text
     vector_leg = NEAREST_EXACTLY if shape.exact else NEAREST
-    legs = ["SELECT id, distance FROM vector_leg"] * shape.by_vector
-    legs += ["SELECT id, CAST(NULL AS float8) AS distance FROM text_leg"] * shape.by_text
-    if shape.by_vector and shape.by_text:
-        score = "{weight} * greatest(cosine, 0) + (1 - {weight}) * lexical"
-    else:
-        score = "greatest(cosine, 0)" if shape.by_vector else "lexical"
-    filled = {
-        "{cosine}": COSINE if shape.by_vector else "CAST(NULL AS float8)",
-        "{lexical}": LEXICAL if shape.by_text else "0::float8",
-        "{legs}": " UNION ALL ".join(legs),
-        "{statistics}": ", corpus, best" if shape.by_text else "",
-        "{score}": score,
-    }
-    ranked = RANKED
-    for name, part in filled.items():
-        ranked = ranked.replace(name, part)
-    return [vector_leg * shape.by_vector, TEXT_LEG * shape.by_text, ranked]
+    ranked = RANKED.replace("{scored}", SCORED[legs]).replace("{score}", SCORE[legs])
+    parts = [vector_leg * shape.by_vector, (CANDIDATES_BY_TEXT + TEXT_SCORES) * shape.by_text, ranked]
+    return [part.replace("{lexical}", LEXICAL) for part in parts]
 
 
 def _scope(shape: Shape) -> dict[str, str]:
-    return {"visible": visible(shape.filters), "narrowed": narrowed(shape.filters)}
+    mine = MINE if shape.exact else MOSTLY_MINE
+    return {
+        "visible": visible(shape.filters, mine),
+        "mine": mine.format(table="e"),
+        "narrowed": narrowed(shape.filters),
+    }
 
 
 def _numbers(shape: Shape) -> dict[str, object]:

@@ -254,23 +254,25 @@ async def test_functions_that_see_everything_show_a_transaction_its_own(pair: tu
     assert names - {"audit_log_purge"} == {
         "ragchat_count_passages", "ragchat_find_passages", "ragchat_sessions_saying"
     }  # fmt: skip
-    find = "SELECT ragchat_find_passages('canteen | harbour', $1, NULL, $2)"
     saying = "SELECT ragchat_sessions_saying('canteen | harbour')"
-    async with acting(one.runtime, one.caller) as connection:
-        assert {row[0] for row in await connection.fetch(find, None, None)} == own
-        assert {row[0] for row in await connection.fetch(find, None, "en")} == own
-        assert await connection.fetch(find, foreign, None) == []
-        assert await connection.fetchval("SELECT ragchat_count_passages('canteen')") == 1
-        assert {row[0] for row in await connection.fetch(saying)} == sessions
-    async with acting(one.runtime, replace(one.caller, user_id="ravi")) as connection:
-        assert len(await connection.fetch(find, None, None)) == 2
-        assert len(await connection.fetch(saying)) == 1
-    async with acting(one.runtime, None) as connection:
-        assert await connection.fetch(find, None, None) == []
-        assert await connection.fetchval("SELECT ragchat_count_passages('canteen')") == 0
-        assert await connection.fetch(saying) == []
-        definition = await connection.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'ragchat_find_passages'")
-    assert definition.count(f"LIMIT {search_sql.CANDIDATES};") == 16
+    for large in ("true", "false"):  # which index is used, never what is seen
+        find = f"SELECT ragchat_find_passages('canteen | harbour', {large}, $1, NULL, $2)"
+        count = f"SELECT ragchat_count_passages('canteen', {large})"
+        async with acting(one.runtime, one.caller) as connection:
+            assert {row[0] for row in await connection.fetch(find, None, None)} == own
+            assert {row[0] for row in await connection.fetch(find, None, "en")} == own
+            assert await connection.fetch(find, foreign, None) == []
+            assert await connection.fetchval(count) == 1
+            assert {row[0] for row in await connection.fetch(saying)} == sessions
+        async with acting(one.runtime, replace(one.caller, user_id="ravi")) as connection:
+            assert len(await connection.fetch(find, None, None)) == 2
+            assert len(await connection.fetch(saying)) == 1
+        async with acting(one.runtime, None) as connection:
+            assert await connection.fetch(find, None, None) == []
+            assert await connection.fetchval(count) == 0
+            assert await connection.fetch(saying) == []
+            definition = await connection.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'ragchat_find_passages'")
+    assert definition.count(f"LIMIT {search_sql.CANDIDATES};") == 32
 
 
 OWN_CHUNKS = "SELECT id FROM chunks WHERE tenant_id = $1"

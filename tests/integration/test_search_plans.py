@@ -48,7 +48,8 @@ FROM documents d, generate_series(1, $2::integer) AS i, LATERAL (
 """
 SCANS = text("""
 SELECT pg_stat_get_xact_numscans('ix_chunks_terms'::regclass) AS words,
-       pg_stat_get_xact_numscans('chunks'::regclass) AS whole
+       pg_stat_get_xact_numscans('chunks'::regclass) AS whole,
+       pg_stat_get_xact_numscans('ix_chunks_tenant_id_lang'::regclass) AS tenant
 """)
 WHOLE = text("SELECT pg_stat_get_xact_numscans('chunks'::regclass)")
 VECTOR_ROWS = """
@@ -121,14 +122,14 @@ async def explain(corpus: Corpus, statement: TextClause, values: dict[str, Any])
     return [[*_nodes(json.loads(plan) if isinstance(plan, str) else plan)] for plan in plans]
 
 
-async def scans(uow: UnitOfWork, statement: TextClause, values: dict[str, Any], *, mode: str) -> tuple[int, int]:
-    """(of the index of words, of the whole table of passages) in one execution. The functions that look for words have
-    plans of their own, which EXPLAIN does not show."""
+async def scans(uow: UnitOfWork, statement: TextClause, values: dict[str, Any], *, mode: str) -> dict[str, int]:
+    """Of the index of words, of the whole table of passages, and of a tenant's passages, in one execution. The
+    functions that look for words have plans of their own, which EXPLAIN does not show."""
     await uow._session.execute(text(f"SET LOCAL plan_cache_mode = {mode}"))
     before = (await uow._session.execute(SCANS)).one()
     await uow._session.execute(statement, values)
     after = (await uow._session.execute(SCANS)).one()
-    return after.words - before.words, after.whole - before.whole
+    return {name: after[place] - before[place] for place, name in enumerate(after._fields)}
 
 
 def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
@@ -166,7 +167,8 @@ async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, le
     caller = Caller(corpus.caller.tenant_id, USERS[user], scopes=corpus.caller.scopes)
     small = filters in SMALL
     async with corpus.runtime.uow(caller) as uow:
-        assert await uow.chunks._is_small(query, 20_000) == small
+        size = await uow.chunks._prepare(query, 20_000)
+        assert await uow.chunks._is_small(query, size, 20_000) == small
         statement, values = uow.chunks.statement(query, exact=small)
     custom, generic = await explain(corpus, statement, values)
     if (
@@ -182,20 +184,64 @@ async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, le
     if query.by_text:
         for mode in ("force_custom_plan", "force_generic_plan"):
             async with corpus.runtime.uow(caller) as uow:
-                words, whole = await scans(uow, statement, values, mode=mode)
-            assert words > 0
-            assert whole == 0 or (small and mode == "force_generic_plan")
+                used_by = await scans(uow, statement, values, mode=mode)
+            assert used_by["words"] > 0
+            assert used_by["whole"] == 0 or (small and mode == "force_generic_plan")
 
 
 def scanned(nodes: list[dict[str, Any]]) -> set[str]:
     return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
 
 
+@pytest.fixture(params=LEGS)
+async def beside_many(request: pytest.FixtureRequest, corpus: Corpus) -> AsyncIterator[SearchQuery]:
+    """The planner takes the tenant for one of ten thousand."""
+    tables = ("documents", "chunks", "chunk_embeddings")
+    spellings = (
+        "ALTER TABLE {} ALTER tenant_id SET (n_distinct = 10000)",
+        "ALTER TABLE {} ALTER tenant_id RESET (n_distinct)",
+    )
+    async with driver_connection(corpus.runtime.owner) as connection:
+        await connection.execute("SET app.maintenance = 'on'")
+        for table in tables:
+            await connection.execute(spellings[0].format(table) + f"; ANALYZE {table}")
+        yield corpus.query(**LEGS[request.param])
+        for table in tables:
+            await connection.execute(spellings[1].format(table) + f"; ANALYZE {table}")
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_a_large_tenant_beside_many_small_ones(
+    corpus: Corpus, beside_many: SearchQuery, user: str, mode: str
+) -> None:
+    """Nothing collects all that the tenant has."""
+    caller = Caller(corpus.caller.tenant_id, USERS[user], scopes=corpus.caller.scopes)
+    async with corpus.runtime.uow(caller) as uow:
+        statement, values = uow.chunks.statement(beside_many, exact=False)
+        used = await scans(uow, statement, values, mode=mode)
+    assert (used["tenant"], used["whole"]) == (0, 0)
+    if beside_many.embedding is not None:
+        for nodes in await explain(corpus, statement, values):
+            assert index_name(corpus.space_id) in {node.get("Index Name") for node in nodes}
+
+
+async def test_a_small_tenant_looks_at_its_own_passages(corpus: Corpus) -> None:
+    """However often others use a word."""
+    caller = Caller(new_id())
+    async with corpus.runtime.uow(caller) as uow:
+        statement, values = uow.chunks.statement(corpus.query(embedding=None), exact=True)
+        for _ in range(8):  # the first five with plans of their own
+            used = await scans(uow, statement, values, mode="auto")
+    assert (used["words"], used["whole"]) == (0, 0)
+
+
 async def test_small_statements_use_indexes(corpus: Corpus) -> None:
     tenant = {"tenant": corpus.caller.tenant_id}
+    prepared = tenant | {"ef_search": "400", "one_plan": True, "exact_limit": 20_000}
     near = tenant | {"embedding": "[0.5,0.1,0.1,0.1,0.1,0.1,0.1,0.1]"}
     asked: list[tuple[TextClause, dict[str, Any]]] = [
-        (search_sql.TENANT_SIZE, tenant),
+        (search_sql.PREPARE, prepared),
         (search_sql.background_statement(corpus.space_id, WIDTH), near),
         (search_sql.scope_statement(frozenset({"collection"}), 20_001), tenant | {"collection": "few"}),
         (search_sql.scope_statement(frozenset({"lang"}), 20_001), tenant | {"lang": "hi"}),
@@ -217,7 +263,7 @@ async def test_an_index_that_is_missing_is_seen(corpus: Corpus) -> None:
             text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": str(corpus.caller.tenant_id)}
         )
         before = await connection.scalar(WHOLE)
-        await connection.execute(text("SELECT ragchat_find_passages('w17 & w4021', NULL, NULL, NULL)"))
+        await connection.execute(text("SELECT ragchat_find_passages('w17 & w4021', true, NULL, NULL, NULL)"))
         assert await connection.scalar(WHOLE) > before
         await connection.rollback()
     assert "chunk_embeddings" in scanned([*_nodes(json.loads(plan) if isinstance(plan, str) else plan)])
