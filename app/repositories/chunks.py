@@ -3,7 +3,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from pgvector import HalfVector
 from sqlalchemy import ColumnElement, TextClause, delete, func, select, text
 
 from app.models import Chunk, ChunkEmbedding, Document
@@ -90,7 +89,8 @@ class SearchQuery:
 
 
 def _spelled(embedding: Sequence[float] | None) -> str:
-    return HalfVector([*(embedding or ())]).to_text()
+    """In as many digits as a halfvec holds."""
+    return f"[{','.join([f'{value:.5g}' for value in embedding or ()])}]"
 
 
 class ChunkRepository(Repository):
@@ -143,7 +143,7 @@ class ChunkRepository(Repository):
 
     async def _hybrid(self, query: SearchQuery, *, exact: bool) -> list[dict[str, Any]]:
         statement, values = self.statement(query, exact=exact)
-        return [dict(row) for row in (await self._session.execute(statement, values)).mappings()]
+        return await self._fetch(statement, values)
 
     def statement(self, query: SearchQuery, *, exact: bool) -> tuple[TextClause, dict[str, Any]]:
         """The statement of this question, and its parameters."""
