@@ -4,9 +4,8 @@ Revision ID: 0014
 
 PostgreSQL knows the tenant of a policy only while it runs, so it plans for one of usual size: beside a thousand small
 ones it read all passages of a large one for each word, and sorted them instead of using the index of vectors. Now the
-policies take no part in planning, the conditions of the statements do; and the functions say which index is meant. A
-tenant that statistics know is large: the index of words. A small one: its own passages, however often a word occurs in
-those of others.
+policies take no part in planning, the conditions of the statements do; and for a tenant that statistics know, and which
+is therefore large, the functions leave the index of words as the only way.
 """
 
 from collections.abc import Sequence
@@ -19,14 +18,8 @@ down_revision: str | None = "0013"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-DOCUMENTS = "documents.owner_id IS NULL OR documents.owner_id = (SELECT ragchat_user())"
-OWNED = {
-    ("chunks", "tenant"): "chunks.owner_id IS NULL OR chunks.owner_id = (SELECT ragchat_user())",
-    ("chunk_embeddings", "tenant"): "chunk_embeddings.owner_id IS NULL OR chunk_embeddings.owner_id = "
-    "(SELECT ragchat_user())",
-    ("documents", "tenant_read"): DOCUMENTS,
-}
-"""Whose a row is, by (table, policy)."""
+POLICIES = {"chunks": "tenant", "chunk_embeddings": "tenant", "documents": "tenant_read"}
+"""Of the application's role, by table: whose rows it sees."""
 
 NARROWING = (
     ("whose", "(d.owner_id IS NULL OR d.owner_id = whose)"),
@@ -34,16 +27,16 @@ NARROWING = (
     ("of_collection", "d.collection = of_collection"),
     ("of_lang", "c.lang = of_lang"),
 )
-BY_WORDS = "c.terms @@ asked AND c.tenant_id IS NOT DISTINCT FROM tenant"
-BY_TENANT = "(c.terms @@ asked) IS TRUE AND c.tenant_id = tenant"
-"""Neither spelling of the other condition is one that an index answers."""
+EITHER = "c.tenant_id = tenant AND c.terms @@ asked"
+BY_WORDS = "c.tenant_id IS NOT DISTINCT FROM tenant AND c.terms @@ asked"
+"""No index answers that spelling of the first condition."""
 
 
 def _counting(condition: str) -> str:
     return f"RETURN (SELECT count(*) FROM (SELECT FROM chunks c WHERE {condition} LIMIT 5000) AS few);"  # noqa: S608
 
 
-def _finding(condition: str) -> str:
+def _finding(condition: str, limit: int = 200) -> str:
     """A statement for each combination: PostgreSQL keeps one plan, which cannot hold `x IS NULL OR ...`."""
     branches = []
     for number in range(2 ** len(NARROWING)):
@@ -51,7 +44,7 @@ def _finding(condition: str) -> str:
         branches.append(
             f"WHEN {number} THEN RETURN QUERY SELECT c.id FROM chunks c "  # noqa: S608  constants
             "JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version "
-            f"WHERE {condition}{clauses} LIMIT 300;"
+            f"WHERE {condition}{clauses} LIMIT {limit};"
         )
     shape = " + ".join(f"({name} IS NOT NULL)::int * {2**place}" for place, (name, _) in enumerate(NARROWING))
     return f"CASE {shape} " + " ".join(branches) + " END CASE;"
@@ -62,7 +55,7 @@ CREATE FUNCTION ragchat_count_passages(asked tsquery, large boolean) RETURNS big
 LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, public, pg_temp AS $body$
 DECLARE tenant uuid := ragchat_tenant();
 BEGIN
-    IF large THEN {_counting(BY_WORDS)} ELSE {_counting(BY_TENANT)} END IF;
+    IF large THEN {_counting(BY_WORDS)} ELSE {_counting(EITHER)} END IF;
 END
 $body$
 """
@@ -70,11 +63,11 @@ FIND = f"""
 CREATE FUNCTION ragchat_find_passages(
     asked tsquery, large boolean, of_documents uuid[], of_collection text, of_lang text
 )
-RETURNS SETOF uuid LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE ROWS 300 COST 1000
+RETURNS SETOF uuid LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE ROWS 200 COST 1000
 SET search_path = pg_catalog, public, pg_temp AS $body$
 DECLARE tenant uuid := ragchat_tenant(); whose text := ragchat_user();
 BEGIN
-    IF large THEN {_finding(BY_WORDS)} ELSE {_finding(BY_TENANT)} END IF;
+    IF large THEN {_finding(BY_WORDS)} ELSE {_finding(EITHER)} END IF;
 END
 $body$
 """
@@ -99,7 +92,7 @@ RETURNS SETOF uuid LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE ROWS 3
 SET search_path = pg_catalog, public, pg_temp AS $body$
 DECLARE tenant uuid := ragchat_tenant(); whose text := ragchat_user();
 BEGIN
-    {_finding("c.tenant_id = tenant AND c.terms @@ asked")}
+    {_finding(EITHER, limit=300)}
 END
 $body$
 """
@@ -111,21 +104,23 @@ BEFORE = {
 
 def upgrade() -> None:
     _replace(BEFORE, FUNCTIONS)
-    for (table, policy), own in OWNED.items():
-        mine = f"CASE WHEN {table}.tenant_id = {TENANT} AND ({USER} IS NULL OR {own}) THEN 1 ELSE 0 END <> 0"
-        _alter(table, policy, mine)
+    for table in POLICIES:
+        _alter(table, f"CASE WHEN {table}.tenant_id = {TENANT} AND {_own(table)} THEN 1 ELSE 0 END <> 0")
 
 
 def downgrade() -> None:
     _replace(FUNCTIONS, BEFORE)
-    for (table, policy), own in OWNED.items():
-        mine = f"{table}.tenant_id = {TENANT} AND CASE WHEN {USER} IS NULL OR {own} THEN 1 ELSE 0 END <> 0"
-        _alter(table, policy, mine)
+    for table in POLICIES:
+        _alter(table, f"{table}.tenant_id = {TENANT} AND CASE WHEN {_own(table)} THEN 1 ELSE 0 END <> 0")
 
 
-def _alter(table: str, policy: str, mine: str) -> None:
-    written = "" if policy == "tenant_read" else f" WITH CHECK ({mine})"
-    op.execute(f"ALTER POLICY {policy} ON {table} USING ({mine}){written}")
+def _own(table: str) -> str:
+    return f"({USER} IS NULL OR {table}.owner_id IS NULL OR {table}.owner_id = {USER})"
+
+
+def _alter(table: str, mine: str) -> None:
+    written = "" if POLICIES[table] == "tenant_read" else f" WITH CHECK ({mine})"
+    op.execute(f"ALTER POLICY {POLICIES[table]} ON {table} USING ({mine}){written}")
 
 
 def _replace(old: dict[str, str], new: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ B = 0.75
 VECTOR_WEIGHT = 0.5
 CONTEXT_WEIGHT = 0.5
 """Of words that the question does not hold itself: they come from the conversation before it."""
-CANDIDATES = 300
+CANDIDATES = 200
 LEG_STEP = 50
 """Legs are as deep as a multiple of this."""
 EF_SEARCH_PER_HIT = 8

@@ -226,16 +226,6 @@ async def test_a_large_tenant_beside_many_small_ones(
             assert index_name(corpus.space_id) in {node.get("Index Name") for node in nodes}
 
 
-async def test_a_small_tenant_looks_at_its_own_passages(corpus: Corpus) -> None:
-    """However often others use a word."""
-    caller = Caller(new_id())
-    async with corpus.runtime.uow(caller) as uow:
-        statement, values = uow.chunks.statement(corpus.query(embedding=None), exact=True)
-        for _ in range(8):  # the first five with plans of their own
-            used = await scans(uow, statement, values, mode="auto")
-    assert (used["words"], used["whole"]) == (0, 0)
-
-
 async def test_small_statements_use_indexes(corpus: Corpus) -> None:
     tenant = {"tenant": corpus.caller.tenant_id}
     prepared = tenant | {"ef_search": "400", "one_plan": True, "exact_limit": 20_000}
