@@ -9,7 +9,7 @@ SciFact likewise 0.04 / 0.12.
 
 from dataclasses import dataclass
 
-SCORE_ABOVE = 0.25
+SCORE_ABOVE = 0.26
 """By which the fused score exceeds half the background: its share of the background."""
 COSINE_ABOVE = 0.29
 OF_BACKGROUND = 0.9

@@ -24,7 +24,7 @@ from functools import cache
 
 from sqlalchemy import TextClause, text
 
-K1 = 1.2
+K1 = 0.9
 B = 0.75
 VECTOR_WEIGHT = 0.5
 CONTEXT_WEIGHT = 0.5
