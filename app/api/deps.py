@@ -31,6 +31,11 @@ BEARER = HTTPBearer(
 )
 
 
+WEAK = "W/"
+NO_VERSION = 0
+"""What a weak ETag names: If-Match compares strongly (RFC 9110, 13.1.1), so it matches nothing."""
+
+
 def get_runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
@@ -99,10 +104,10 @@ def get_if_match(
 ) -> int | None:
     if if_match is None or if_match.strip() == "*":
         return None
-    value = if_match.strip().removeprefix("W/").strip('"')
+    value = if_match.strip().removeprefix(WEAK).strip('"')
     if not (value.isascii() and value.isdigit() and len(value) < 10):
         raise Invalid("invalid_etag", "If-Match must hold an ETag that this service gave.", pointer="/If-Match")
-    return int(value)
+    return NO_VERSION if if_match.strip().startswith(WEAK) else int(value)
 
 
 async def refuse_input(request: Request) -> None:

@@ -30,6 +30,7 @@ from app.providers.counters import open_counters
 from app.providers.counters.memory import MemoryCounters
 from app.providers.ports import Counters, Left
 from app.runtime import settings_key
+from app.schemas.users import normalised_email
 
 MEBIBYTE = 1 << 20
 DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -108,11 +109,11 @@ class RateLimits:
         await self._take(quota, caller.principal, min(amount, quota.amount))
 
     async def hit_login(self, address: str, account: str | None = None) -> None:
-        """One attempt to register, to log in or to refresh. RateLimited; Unavailable when attempts cannot be counted:
-        who may guess as often as they like guesses a password in the end."""
+        """One attempt to register, to log in, to refresh or to change a password. RateLimited; Unavailable when
+        attempts cannot be counted: who may guess as often as they like guesses a password in the end."""
         await self._take(self.quotas["login_address"], address, spare=False)
         if account is not None:
-            await self._take(self.quotas["login"], account.strip().casefold(), spare=False)
+            await self._take(self.quotas["login"], normalised_email(account), spare=False)
 
     async def _take(self, quota: Quota, subject: str, amount: int = 1, *, spare: bool = True) -> None:
         if not quota.amount:

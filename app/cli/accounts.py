@@ -1,8 +1,10 @@
-"""`ragchat create-user` and `ragchat create-key`: what nobody can make over the network before there is an admin."""
+"""`ragchat create-user`, `set-password` and `create-key`: what nobody can do over the network before there is an admin,
+or for who has forgotten their password."""
 
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import typer
 from pydantic import ValidationError
@@ -12,9 +14,11 @@ from app.cli.database import command_database
 from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.settings import Settings
 from app.db.uow import uow_factory
-from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated
+from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, KeyScope
 from app.schemas.users import UserCreate, UserOut
 from app.services.accounts import make_accounts
+
+SCOPES = f"which are of {', '.join(get_args(KeyScope))}"
 
 
 def create_user(email: str, name: str | None, *, admin: bool, as_json: bool) -> None:
@@ -42,13 +46,26 @@ async def _create_user(settings: Settings, request: UserCreate, *, admin: bool) 
         return await accounts.users.create(tenant_caller(DEFAULT_TENANT), request, role="admin" if admin else "user")
 
 
+def set_password(email: str) -> None:
+    settings = load_settings()
+    password = _password()
+    run(lambda: _set_password(settings, email, password))
+    typer.echo("The password is set; every login has ended.")
+
+
+async def _set_password(settings: Settings, email: str, password: str) -> None:
+    async with command_database(settings) as engine:
+        await make_accounts(settings, uow_factory(engine)).logins.set_password(email, password)
+
+
 def create_key(name: str, scopes: list[str], days: int | None, *, as_json: bool) -> None:
     settings = load_settings()
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     try:
         request = ApiKeyCreate.model_validate({"name": name, "scopes": scopes, "expires_at": expires_at})
     except ValidationError as exc:
-        stop("not valid: " + ", ".join(str(error["loc"][0]) for error in exc.errors()))
+        wrong = dict.fromkeys(str(error["loc"][0]) for error in exc.errors())
+        stop("not valid: " + ", ".join(f"{field}, {SCOPES}" if field == "scopes" else field for field in wrong))
     made = run(lambda: _create_key(settings, request))
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json"), ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""`ragchat create-user` and `ragchat create-key` as they are typed."""
+"""`ragchat create-user`, `set-password` and `create-key` as they are typed."""
 
 from typing import Annotated
 
@@ -18,6 +18,15 @@ def create_user(
     from app.cli import accounts as command
 
     command.create_user(email, name, admin=admin, as_json=as_json)
+
+
+def set_password(
+    email: Annotated[str, typer.Argument(help="Whose password it is.", show_default=False)],
+) -> None:
+    """Give a user another password, and end their logins. It is asked for, or read from the first line of stdin."""
+    from app.cli import accounts as command
+
+    command.set_password(email)
 
 
 def create_key(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from app.cli.accounts_commands import create_key, create_user
+from app.cli.accounts_commands import create_key, create_user, set_password
 from app.cli.evaluation_commands import evaluation
 from app.cli.personal_data_commands import audit, erase, export, purge
 from app.cli.usage_commands import prices, usage
@@ -27,6 +27,7 @@ app.add_typer(evaluation, name="eval")
 app.add_typer(prices, name="prices")
 app.command("usage")(usage)
 app.command("create-user")(create_user)
+app.command("set-password")(set_password)
 app.command("create-key")(create_key)
 app.command("erase")(erase)
 app.command("export")(export)

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 Action = Literal[
     "login", "logout", "token.reuse", "register", "key.create", "key.revoke", "user.role", "user.disable",
-    "user.enable",
+    "user.enable", "user.password",
     "user.erase", "user.erased", "user.export", "session.delete", "document.delete", "document.reindex",
     "documents.reindex", "webhook.create", "webhook.delete", "space.switch", "space.drop",
 ]  # fmt: skip

@@ -27,7 +27,10 @@ class LimitSettings(BaseSettings):
         f"Unset: five times RATE_LIMIT_PER_MINUTE {PRODUCTION}",
     )
     rate_limit_login_per_minute: int | None = Field(
-        None, ge=0, description=f"Attempts to register or to log in for each account. Unset: 10 {PRODUCTION}"
+        None,
+        ge=0,
+        description="Attempts to register, to log in or to change the password for each account. "
+        f"Unset: 10 {PRODUCTION}",
     )
     rate_limit_login_address_per_minute: int | None = Field(
         None, ge=0, description=f"The same, and refreshed tokens, for each address. Unset: 30 {PRODUCTION}"

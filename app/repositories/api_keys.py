@@ -53,10 +53,13 @@ class ApiKeyRepository(Repository):
     async def ensure_tenant(self, tenant_id: UUID, name: str) -> None:
         await self._session.execute(insert(Tenant).values(id=tenant_id, name=name).on_conflict_do_nothing())
 
-    async def count(self) -> int:
-        """How many the tenant has that are not revoked; nobody else adds one before this transaction ends."""
+    async def lock(self) -> None:
+        """Nobody else makes a key of the tenant before this transaction ends."""
         tenant = select(Tenant.id).where(Tenant.id == self._caller.tenant_id)
         await self._session.execute(tenant.with_for_update(key_share=True))
+
+    async def count(self) -> int:
+        """How many the tenant has that are not revoked."""
         return await self._count(select(ApiKey.id).where(self._mine(ApiKey), ApiKey.revoked_at.is_(None)))
 
     async def create(self, values: dict[str, Any]) -> ApiKey:

@@ -61,6 +61,13 @@ class AuditRepository(Repository):
         statement = select(AuditEntry).where(self._mine(AuditEntry), AuditEntry.id > after, self._about(user_id))
         return [*(await self._session.execute(statement.order_by(AuditEntry.id).limit(limit))).scalars()]
 
+    async def is_known(self, user_id: str) -> bool:
+        """Whether it tells of them anything but that somebody asked for a copy."""
+        statement = select(AuditEntry.id).where(
+            self._mine(AuditEntry), self._about(user_id), AuditEntry.action != "user.export"
+        )
+        return (await self._session.execute(statement.limit(1))).scalar_one_or_none() is not None
+
     def _about(self, user_id: str) -> ColumnElement[bool]:
         """What the user did, and what was done with them."""
         label = user_label(self._caller.tenant_id, user_id)

@@ -49,13 +49,15 @@ class RefreshTokenRepository(Repository):
         statement = select(RefreshToken.used_at).where(RefreshToken.id == token_id, self._mine(RefreshToken))
         return (await self._session.execute(statement)).scalar_one_or_none() is not None
 
-    async def revoke(self, user_id: UUID, family_id: UUID | None = None) -> None:
-        """One login of the user, or every one."""
+    async def revoke(self, user_id: UUID, family_id: UUID | None = None, *, but: UUID | None = None) -> None:
+        """One login of the user, or every one, or every one but this."""
         statement = update(RefreshToken).where(
             self._mine(RefreshToken), RefreshToken.user_id == user_id, RefreshToken.revoked_at.is_(None)
         )
         if family_id is not None:
             statement = statement.where(RefreshToken.family_id == family_id)
+        if but is not None:
+            statement = statement.where(RefreshToken.family_id != but)
         statement = statement.values(revoked_at=func.now())
         await self._session.execute(statement.execution_options(synchronize_session=False))
 

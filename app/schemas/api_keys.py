@@ -2,9 +2,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from app.schemas.common import FilledText, Request, Response
+from app.schemas.common import FilledText, Moment, Request, Response
 
 KeyScope = Literal["chat", "ingest", "admin"]
 
@@ -21,7 +21,7 @@ class ApiKeyCreate(Request):
         description="`chat`: sessions, questions, search, reading documents. `ingest`: adding and deleting them. "
         "`admin`: everything, users and keys too."
     )
-    expires_at: AwareDatetime | None = Field(None, description="Left out: it works until it is revoked.")
+    expires_at: Moment | None = Field(None, description="As RFC 3339 has it. Left out: it works until it is revoked.")
 
 
 class ApiKeyOut(Response):
@@ -31,7 +31,7 @@ class ApiKeyOut(Response):
     scopes: list[str]
     expires_at: datetime | None
     last_used_at: datetime | None = Field(description="To the minute.")
-    created_by: UUID | None = Field(description="The user who made it; null when a key or the command line did.")
+    created_by: UUID | None = Field(description="The user who made it, or the key that made it; null for others.")
     created_at: datetime
 
 

@@ -21,6 +21,17 @@ class RefreshRequest(Request):
     refresh_token: Text = Field(max_length=500, repr=False)
 
 
+class PasswordChange(Request):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"current_password": "correct horse battery", "new_password": "staple battery horse"}]
+        }
+    )
+
+    current_password: Text = Field(repr=False)
+    new_password: Text = Field(repr=False, description="PASSWORD_MIN_LENGTH to PASSWORD_MAX_LENGTH characters, any.")
+
+
 class TokenPair(Response):
     access_token: str = Field(description="Send it as `Authorization: Bearer ...`.", repr=False)
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a kind, not a token

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from app.languages import LANGUAGES
@@ -14,6 +15,8 @@ T = TypeVar("T")
 MAX_LIMIT = 200
 MAX_METADATA_CHARS = 65_536
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+"""RFC 3339, 5.6."""
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 VISIBLE = re.compile(
     r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -113,12 +116,28 @@ def spelled_as_ours(value: object) -> object:
     return value
 
 
+def moment(value: object) -> object:
+    """In UTC. A number says neither unit nor zone; near the ends of the calendar UTC has no such year."""
+    if not isinstance(value, str | datetime):
+        raise PydanticCustomError("wrong_type", "It must be a text as RFC 3339 has it.")
+    try:
+        if isinstance(value, str):
+            if not MOMENT.fullmatch(value):
+                raise ValueError
+            value = datetime.fromisoformat(value.upper())
+        return value.astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        raise PydanticCustomError("invalid_value", "It must be a moment as RFC 3339 has it.") from exc
+
+
 Text = Annotated[str, AfterValidator(storable)]
 """A string that can be stored."""
 FilledText = Annotated[str, AfterValidator(storable), AfterValidator(not_blank)]
 """A string that can be stored and shows something."""
 Metadata = Annotated[dict[str, Any], AfterValidator(storable_json)]
 Id = Annotated[UUID, BeforeValidator(spelled_as_ours)]
+Moment = Annotated[AwareDatetime, BeforeValidator(moment)]
+"""A time in a request: every field that takes one has this type."""
 
 
 def page(items: Sequence[T], *, total: int, skip: int, limit: int, next_cursor: str | None) -> Page[T]:

@@ -10,6 +10,8 @@ from pydantic_core import PydanticCustomError
 from app.schemas.common import FilledText, Request, Response, Text
 
 Role = Literal["user", "admin"]
+Keys = Literal["revoke", "keep"]
+"""What becomes of the API keys that a user made."""
 MOST_EMAIL_CHARS = 254
 ADDRESS = re.compile(r"[^\s@\"(),:;<>\[\]\\]{1,64}@[\w-]{1,63}(\.[\w-]{1,63})+")
 

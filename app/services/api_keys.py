@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from app.core.caller import Caller
-from app.core.errors import Conflict, Forbidden, Invalid, NotFound
+from app.core.caller import ADMIN, Caller
+from app.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from app.core.ids import new_id
 from app.core.security import derived_key, key_digest, new_key
-from app.db.uow import UowFactory
+from app.db.uow import UnitOfWork, UowFactory
 from app.models import ApiKey
 from app.repositories.api_keys import SETTINGS_KEY
 from app.repositories.paging import Paging
@@ -48,9 +48,10 @@ class ApiKeyService:
             "key_hash": key_digest(key.encode()),
             "scopes": [*dict.fromkeys(request.scopes)],
             "expires_at": request.expires_at,
-            "created_by": UUID(caller.user_id) if caller.user_id else None,
         }
         async with self._uow(caller) as uow, once(uow) as answer:
+            await uow.api_keys.lock()
+            values["created_by"] = await _maker(uow, caller)
             if await uow.api_keys.count() >= MOST_KEYS:
                 raise Conflict("too_many_keys", f"There may be {MOST_KEYS} API keys at most; revoke some.")
             row = await uow.api_keys.create(values)
@@ -84,11 +85,39 @@ class ApiKeyService:
                 raise key_not_found()
             if row.name == SETTINGS_KEY:
                 raise Conflict("settings_key", "This key comes from the setting API_KEY; change it there.")
-            if not await uow.api_keys.revoke(key_id):
+            if not await _revoke(uow, key_id):
                 raise key_not_found()
-            await uow.idempotency.forget(key_id)
-            await uow.audit.record("key.revoke", "key", key_id)
         self._forget(key_id)
+
+
+async def revoke_made_by(uow: UnitOfWork, user_id: UUID) -> list[UUID]:
+    """The keys that ended. None is made meanwhile that would be left."""
+    await uow.api_keys.lock()
+    return [key.id for key in await uow.api_keys.made_by(user_id) if await _revoke(uow, key.id)]
+
+
+async def _revoke(uow: UnitOfWork, key_id: UUID) -> bool:
+    if not await uow.api_keys.revoke(key_id):
+        return False
+    await uow.idempotency.forget(key_id)
+    await uow.audit.record("key.revoke", "key", key_id)
+    return True
+
+
+async def _maker(uow: UnitOfWork, caller: Caller) -> UUID | None:
+    """The user behind it: what a key makes belongs to whoever made that key, and ends with it. Unauthorized when the
+    caller may no longer do this, though it was looked up a moment ago."""
+    if caller.user_id is not None:
+        user = await uow.users.get(UUID(caller.user_id))
+        if user is None or user.role != ADMIN or user.disabled_at is not None:
+            raise Unauthorized
+        return user.id
+    if caller.key_id is None:
+        return None
+    key = await uow.api_keys.get(caller.key_id)
+    if key is None:
+        raise Unauthorized
+    return key.created_by
 
 
 def _check(caller: Caller, request: ApiKeyCreate) -> None:

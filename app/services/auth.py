@@ -1,6 +1,7 @@
 """From a credential to a caller."""
 
 import hmac
+import math
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -18,6 +19,8 @@ ALL_SCOPES = ["chat", "ingest", "admin"]
 CACHE_SECONDS = 3.0
 """How long a revoked key or a disabled user may still work in this process."""
 CACHE_SIZE = 1024
+CHANGED_SECONDS = 60.0
+"""How long a change is remembered: longer than those who hold a connection go without a look."""
 Name = TypeVar("Name", bound=Hashable)
 Forget = Callable[[UUID], None]
 """Takes the id of a user or a key that has changed."""
@@ -25,6 +28,11 @@ Forget = Callable[[UUID], None]
 
 def nobody(_id: UUID) -> None:
     """For those who changed something in another process than the one that serves."""
+
+
+def auth_expired() -> Unauthorized:
+    """For who was let in, and would not be now."""
+    return Unauthorized("auth_expired", "The credential of this connection is no longer valid.")
 
 
 class _Recent(Generic[Name]):
@@ -55,11 +63,22 @@ class AuthService:
         self._tokens = tokens
         self._keys = _Recent[bytes]()
         self._users = _Recent[tuple[UUID, UUID, UUID]]()
+        self._changed: dict[str, float] = {}
 
     def forget(self, id_: UUID) -> None:
         """What this process knows of the user or key is looked up anew; other processes do so within seconds."""
         self._keys.forget(id_)
         self._users.forget(id_)
+        now = time.monotonic()
+        recent = {id_: at for id_, at in self._changed.items() if at > now - CHANGED_SECONDS}
+        self._changed = recent | {str(id_): now}
+
+    def may_have_ended(self, caller: Caller, since: float) -> bool:
+        """Whether this process knows a reason to look the caller up again: the token's end, or a change since that
+        moment of the monotonic clock. It asks nobody; what other processes change, a look once in a while shows."""
+        if caller.expires_at is not None and caller.expires_at <= time.time():
+            return True
+        return self._changed.get(str(caller.key_id or caller.user_id), -math.inf) >= since
 
     async def register_settings_key(self, key: str) -> None:
         """Makes the key of the settings the one in force; called at start."""

@@ -21,7 +21,7 @@ from app.schemas.erasures import ErasureOut
 from app.services.auth import Forget, nobody
 from app.services.documents import UNTIL_DONE
 from app.services.erasing import ERASE, ask_to_stop, end_credentials
-from app.services.users import user_not_found
+from app.services.users import require_another_admin, user_not_found
 
 RECEIPT_BYTES = 32
 LONGEST_RECEIPT = 64
@@ -48,7 +48,8 @@ class ErasureService:
 
     async def request(self, caller: Caller, user_id: str, *, by: By) -> Requested:
         """Ends the user's credentials at once and everything else by a job. Asked again meanwhile, it is the same
-        erasure. NotFound(user_not_found) when there is nothing of the user."""
+        erasure. NotFound(user_not_found) when there is nothing of the user; Conflict(last_admin), which only they
+        themselves and an operator may erase."""
         receipt = secrets.token_urlsafe(RECEIPT_BYTES)
         async with self._uow(tenant_caller(caller.tenant_id)) as uow:
             await uow.erasures.lock(user_id)
@@ -57,6 +58,8 @@ class ErasureService:
                 return Requested(under_way, None)
             if not await uow.erasures.is_known(user_id):
                 raise user_not_found()
+            if by == "admin":
+                await require_another_admin(uow, user_id)
             values = {"id": new_id(), "user_id": user_id, "requested_by": by, "receipt_hash": _hash(receipt)}
             erasure = await uow.erasures.create(values)
             counts, ended = await end_credentials(uow, user_id)

@@ -12,20 +12,23 @@ from uuid import UUID
 from pydantic import BaseModel, TypeAdapter
 
 from app.core.caller import Caller
+from app.core.pseudonyms import user_label
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import AuditEntry, ChatSession, Document, UsageRecord
 from app.schemas.api_keys import ApiKeyOut
-from app.schemas.exports import AuditEntryOut, ExportedDocument, ExportedMessage, ExportedTurn, ExportedUsage
+from app.schemas.exports import ExportedDocument, ExportedEvent, ExportedMessage, ExportedTurn, ExportedUsage
 from app.schemas.feedback import FeedbackOut
 from app.schemas.sessions import SessionOut
 from app.services.documents import document_out
 from app.services.messages import message_out
-from app.services.users import user_out
+from app.services.users import user_not_found, user_out
 
 FORMAT = "ragchat.export.v1"
 FIRST_ID = UUID(int=0)
 ROWS = 100
 PIECE_CHARS = 1 << 16
+OTHERS = {"user": "an administrator", "key": "an API key"}
+"""How an export calls whoever did something with the user: their id is theirs."""
 KEYS = TypeAdapter(list[ApiKeyOut])
 Row = TypeVar("Row")
 Page = Callable[[UnitOfWork, Any], Awaitable[Sequence[Row]]]
@@ -36,8 +39,11 @@ class ExportService:
         self._uow = uow
 
     async def begin(self, caller: Caller, user_id: str) -> AsyncIterator[str]:
-        """The pieces. That somebody asked for them is in the audit log when this returns."""
+        """The pieces. That somebody asked for them is in the audit log when this returns. NotFound(user_not_found) when
+        nothing is left of them."""
         async with self._uow(caller) as uow:
+            if not (await uow.erasures.is_known(user_id) or await uow.audit.is_known(user_id)):
+                raise user_not_found()
             await uow.audit.record("user.export", "user", user_id)
         return Export(self._uow, caller, user_id).pieces()
 
@@ -161,7 +167,16 @@ class Export:
             return await uow.audit.about(self._user_id, after=after, limit=ROWS)
 
         async for entry in self._rows(page, FIRST_ID, lambda row: row.id):
-            yield AuditEntryOut.model_validate(entry)
+            yield self._event(entry)
+
+    def _event(self, entry: AuditEntry) -> ExportedEvent:
+        """Where somebody else acted, or somebody else was acted upon, this is not the place to tell who."""
+        event, label = ExportedEvent.model_validate(entry), user_label(self._caller.tenant_id, self._user_id)
+        kind, _, id_ = event.actor.partition(":")
+        theirs = {"actor": OTHERS.get(kind, kind), "ip": None, "request_id": None} if id_ != label else {}
+        if event.object_type == "user" and event.object_id != label:
+            theirs["object_id"] = None
+        return event.model_copy(update=theirs)
 
 
 async def _array(name: str, items: AsyncIterator[BaseModel]) -> AsyncIterator[str]:

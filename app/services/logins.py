@@ -15,7 +15,7 @@ from app.core.security import key_digest, new_refresh_token
 from app.core.tokens import Tokens
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import RefreshToken, User
-from app.schemas.auth import TokenPair
+from app.schemas.auth import PasswordChange, TokenPair
 from app.schemas.users import Me, UserCreate, UserOut, normalised_email
 from app.services.auth import Forget, nobody
 from app.services.users import PasswordRules, UserService, user_not_found, user_out
@@ -68,11 +68,14 @@ class LoginService:
             raise await self._refused(user)
         async with self._uow(_as(user)) as uow:
             current = await uow.users.get(user.id, for_update=True)
-            if current is not None and current.disabled_at is None:
+            changed = current is not None and current.password_hash != user.password_hash
+            if current is not None and current.disabled_at is None and not changed:
                 await uow.users.note_login(user.id, fresh)
                 await uow.refresh_tokens.forget_expired(user.id)
                 await uow.audit.record("login", "user", user.id)
                 return await self._pair(uow, user, new_id())
+        if changed:  # meanwhile: to another one, or to a stronger hash of the same
+            return await self._login(email, password)
         raise await self._refused(user)
 
     async def _refused(self, user: User | None) -> Unauthorized:
@@ -123,6 +126,44 @@ class LoginService:
             await uow.refresh_tokens.revoke(user_id, caller.family_id)
             await uow.audit.record("logout", "user", user_id)
         self._forget(user_id)
+
+    async def change_password(self, caller: Caller, change: PasswordChange) -> None:
+        """Other logins of the user end. Forbidden(users_only); Unauthorized(wrong_login) for a wrong current one, after
+        Invalid(too_short | too_long) and RateLimited(too_many_logins)."""
+        user_id = require_user(caller)
+        self._rules.refuse_long(change.current_password, pointer="/current_password")
+        self._rules.require(change.new_password, pointer="/new_password")
+        with self._passwords.place():
+            async with self._uow(caller) as uow:
+                user = await uow.users.get(user_id)
+            stored = user.password_hash if user else None
+            right, _ = await self._passwords.verify(change.current_password, stored)
+            new = await self._passwords.hash(change.new_password) if right else None
+            async with self._uow(caller) as uow:
+                user = await uow.users.get(user_id, for_update=True)
+                done = user is not None and new is not None and user.password_hash == stored
+                if done:
+                    await uow.users.update(user_id, {"password_hash": new})
+                    await uow.refresh_tokens.revoke(user_id, but=caller.family_id)
+                await uow.audit.record("user.password", "user", user_id, outcome="ok" if done else "failed")
+        if not done:
+            raise wrong_login()
+        self._forget(user_id)
+
+    async def set_password(self, email: str, password: str) -> None:
+        """By the operator: every login of the user ends. NotFound, Invalid(too_short | too_long)"""
+        self._rules.require(password)
+        async with self._uow(SYSTEM) as uow:
+            user = await uow.users.find_by_email(normalised_email(email))
+        if user is None:
+            raise user_not_found()
+        hashed = await self._passwords.hash(password)
+        async with self._uow(tenant_caller(user.tenant_id)) as uow:
+            if await uow.users.update(user.id, {"password_hash": hashed}) is None:
+                raise user_not_found()
+            await uow.refresh_tokens.revoke(user.id)
+            await uow.audit.record("user.password", "user", user.id)
+        self._forget(user.id)
 
     async def me(self, caller: Caller) -> Me:
         """Forbidden(users_only)"""

@@ -1,7 +1,6 @@
 """People who log in: made, listed, changed. How they log in is in logins.py."""
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from app.core.caller import ADMIN, Caller
@@ -11,7 +10,8 @@ from app.core.passwords import Passwords
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import User
 from app.repositories.paging import Paging
-from app.schemas.users import Role, UserCreate, UserOut, UserUpdate
+from app.schemas.users import Keys, Role, UserCreate, UserOut, UserUpdate
+from app.services.api_keys import revoke_made_by
 from app.services.auth import Forget, nobody
 
 
@@ -26,17 +26,17 @@ class PasswordRules:
     shortest: int
     longest: int
 
-    def require(self, password: str) -> None:
+    def require(self, password: str, *, pointer: str = "/password") -> None:
         """For a new one. Invalid(too_short | too_long), before anything is hashed."""
         if len(password) < self.shortest:
             detail = f"A password has {self.shortest} characters at least."
-            raise Invalid("too_short", detail, pointer="/password")
-        self.refuse_long(password)
+            raise Invalid("too_short", detail, pointer=pointer)
+        self.refuse_long(password, pointer=pointer)
 
-    def refuse_long(self, password: str) -> None:
+    def refuse_long(self, password: str, *, pointer: str = "/password") -> None:
         if len(password) > self.longest:
             detail = f"A password has {self.longest} characters at most."
-            raise Invalid("too_long", detail, pointer="/password")
+            raise Invalid("too_long", detail, pointer=pointer)
 
 
 class UserService:
@@ -73,19 +73,26 @@ class UserService:
             rows, total, cursor = await uow.users.list_page(paging)
         return [user_out(row) for row in rows], total, cursor
 
-    async def update(self, caller: Caller, user_id: UUID, request: UserUpdate) -> UserOut:
-        """Whoever is disabled is logged out everywhere. NotFound, Conflict(last_admin)."""
+    async def update(self, caller: Caller, user_id: UUID, request: UserUpdate, *, keys: Keys = "revoke") -> UserOut:
+        """Whoever is disabled is logged out everywhere; with them, or with the role admin, go the API keys that they
+        made. NotFound, Conflict(last_admin)."""
         values = request.model_dump(exclude_unset=True)
         values = {name: value for name, value in values.items() if value is not None or name == "display_name"}
+        deposed = bool(values.get("disabled")) or values.get("role", ADMIN) != ADMIN
+        ended = [user_id]
         async with self._uow(caller) as uow:
-            await _keep_an_admin(uow, user_id, values)
+            if deposed:
+                await require_another_admin(uow, str(user_id))
             user = await uow.users.update(user_id, values)
             if user is None:
                 raise user_not_found()
             if user.disabled_at is not None:
                 await uow.refresh_tokens.revoke(user_id)
             await _record(uow, user_id, request)
-        self._forget(user_id)
+            if deposed and keys == "revoke":
+                ended += await revoke_made_by(uow, user_id)
+        for id_ in ended:
+            self._forget(id_)
         return user_out(user)
 
 
@@ -96,12 +103,10 @@ async def _record(uow: UnitOfWork, user_id: UUID, request: UserUpdate) -> None:
         await uow.audit.record("user.disable" if request.disabled else "user.enable", "user", user_id)
 
 
-async def _keep_an_admin(uow: UnitOfWork, user_id: UUID, values: dict[str, Any]) -> None:
-    """Of two admins who take the role from each other at once, the second one is told no."""
-    if values.get("disabled") or values.get("role", ADMIN) != ADMIN:
-        admins = await uow.users.lock_admins()
-        if admins == {user_id}:
-            raise Conflict("last_admin", "This is the last admin; make another one first.")
+async def require_another_admin(uow: UnitOfWork, user_id: str) -> None:
+    """Conflict(last_admin). Of two admins who take the role from each other at once, the second one is told no."""
+    if {*map(str, await uow.users.lock_admins())} == {user_id}:
+        raise Conflict("last_admin", "This is the last admin; make another one first.")
 
 
 def user_out(user: User) -> UserOut:

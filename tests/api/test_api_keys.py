@@ -1,14 +1,17 @@
 """API keys over HTTP: shown once, scoped, expiring, revoked (H2, H12, H20, H21)."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import BaseModel
 from sqlalchemy import text
 
 from app.core.errors import Unauthorized
 from app.core.tokens import Tokens
+from app.schemas.common import Request
 from app.services import auth
 from tests.api import people
 from tests.api import test_hostile_tools as tools
@@ -79,6 +82,52 @@ async def test_scopes_are_what_it_can_do(new_tenant: MakeTenant) -> None:
 async def test_what_is_no_key(edge: Tenant, fields: dict[str, Any]) -> None:
     response = await edge.http.post(KEYS, json={"name": "bot", "scopes": ["chat"]} | fields)
     check_problem(response, 400)
+
+
+@pytest.mark.parametrize(
+    ("moment", "code"),
+    [
+        ("9999-12-31T23:59:59-12:00", "invalid_value"), ("0001-01-01T00:00:00+12:00", "invalid_value"),
+        ("2990-01-01T00:00:00", "invalid_value"), ("2990-01-01", "invalid_value"), ("32188147200", "invalid_value"),
+        ("2990-02-30T00:00:00Z", "invalid_value"), ("2990-01-01T00:00Z", "invalid_value"), ("soon", "invalid_value"),
+        ("29900101T000000Z", "invalid_value"), ("2990-W01-1T00:00:00Z", "invalid_value"),
+        (" 2990-01-01T00:00:00Z", "invalid_value"),
+        ("٢٩٩٠-01-01T00:00:00Z", "invalid_value"), ("2990-01-01T00:00:00+00", "invalid_value"), ("", "invalid_value"),
+        (32188147200, "wrong_type"), (32188147200.5, "wrong_type"), (True, "wrong_type"), ([], "wrong_type"),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_what_is_no_moment(edge: Tenant, moment: Any, code: str) -> None:
+    response = await edge.http.post(KEYS, json={"name": "bot", "scopes": ["chat"], "expires_at": moment})
+    problem = check_problem(response, 400)
+    assert (problem["errors"][0]["pointer"], problem["errors"][0]["code"]) == ("/expires_at", code)
+
+
+@pytest.mark.parametrize(
+    ("moment", "read"),
+    [
+        ("2990-01-01T05:30:00+05:30", "2990-01-01T00:00:00Z"),
+        ("2990-01-01t00:00:00.25z", "2990-01-01T00:00:00.250000Z"),
+        ("2990-01-01 00:00:00-00:00", "2990-01-01T00:00:00Z"), ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+    ],
+)  # fmt: skip
+async def test_moments(new_tenant: MakeTenant, moment: str, read: str) -> None:
+    assert (await make(await new_tenant(), expires_at=moment))["expires_at"] == read
+
+
+def test_no_other_field_of_a_request_takes_a_time() -> None:
+    """One that does takes it as a `Moment`, and is added here."""
+    times = [
+        f"{model.__name__}.{name}" for model in _requests(Request)
+        for name, field in model.model_json_schema().get("properties", {}).items() if "date-time" in str(field)
+    ]  # fmt: skip
+    assert times == ["ApiKeyCreate.expires_at"]
+
+
+def _requests(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in model.__subclasses__():
+        yield each
+        yield from _requests(each)
 
 
 async def test_an_expired_one_is_none(new_tenant: MakeTenant) -> None:

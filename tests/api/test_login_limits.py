@@ -43,7 +43,13 @@ async def test_one_account_from_a_hundred_addresses() -> None:
     async with limits() as limiter:
         answers = [await allowed(limiter, f"198.51.100.{n}", "Ravi@shop.example ") for n in range(100)]
         assert answers == [True] * 10 + [False] * 90
-        assert not await allowed(limiter, "203.0.113.1", "ravi@SHOP.example")  # however it is written
+        for spelling in (
+            "ravi@SHOP.example",
+            "ｒａｖｉ@shop.example",
+            "ＲＡＶＩ＠shop．example",
+            "\u2003ravi@shop.example",
+        ):
+            assert not await allowed(limiter, "203.0.113.1", spelling)  # as a login would find it
         assert await allowed(limiter, "203.0.113.1", "lakshmi@shop.example")
 
 

@@ -13,7 +13,7 @@ import websockets
 
 from app.api import sockets
 from app.core.caller import DEFAULT_TENANT, tenant_caller, user_caller
-from app.core.errors import Conflict
+from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.core.pseudonyms import user_digest
 from app.schemas.documents import DocumentFields
@@ -21,8 +21,11 @@ from app.schemas.sessions import SessionCreate
 from app.services import exports
 from app.services.budgets import Reservation, Usage, settle
 from app.services.documents import Upload
+from tests.api import people
+from tests.api.people import Join
 from tests.conftest import MakeTenant, Service, Tenant
 
+join = people.join
 PASSWORD = "correct horse battery"
 
 
@@ -97,6 +100,55 @@ async def test_an_export_holds_everything_that_is_mine_and_nothing_else(
     actions = [event["action"] for event in told["events"]]
     assert (actions[0], actions[-1]) == ("register", "user.export")
     assert "password" not in response.text
+
+
+async def test_an_export_tells_nothing_of_others(new_tenant: MakeTenant, join: Join) -> None:
+    tenant = await new_tenant()
+    admin, user = await join(tenant, "admin"), await join(tenant)
+    key = (await tenant.http.post("/api/v1/api-keys", json={"name": "bot", "scopes": ["admin"]})).json()
+    url = f"/api/v1/users/{user.id}"
+    assert (await admin.http.patch(url, json={"role": "admin"})).status_code == 200
+    async with tenant.service.client(key["key"]) as program:
+        assert (await program.patch(url, json={"disabled": False})).status_code == 200
+    assert (await user.http.patch(f"/api/v1/users/{admin.id}", json={"role": "user"})).status_code == 200
+    async with tenant.service.client() as stranger:
+        guess = {"email": user.email, "password": "not this one"}
+        assert (await stranger.post("/api/v1/auth/login", json=guess)).status_code == 401
+    text = (await user.http.get("/api/v1/auth/me/export")).text
+    events = json.loads(text)["events"]
+    own = f"user:{user.id}"
+    assert [(event["actor"], event["action"], event["object_id"]) for event in events] == [
+        ("service", "register", user.id), (own, "login", user.id), ("an administrator", "user.role", user.id),
+        ("an API key", "user.enable", user.id), (own, "user.role", None), ("anonymous", "login", user.id),
+        (own, "user.export", user.id),
+    ]  # fmt: skip
+    for event in events:
+        assert ((event["ip"], event["request_id"]) == (None, None)) == (event["actor"] != own)
+    assert admin.id not in text
+    assert key["id"] not in text
+
+
+async def test_there_is_no_export_of_nobody(tenant: Tenant) -> None:
+    service = tenant.runtime.personal_data.exports
+    for _ in range(2):  # the first one leaves no trace that the second would find
+        with pytest.raises(NotFound) as refused:
+            await service.begin(tenant.caller, "nobdoy")
+        assert refused.value.code == "user_not_found"
+    await tenant.session(user_id="ravi")
+    await service.begin(tenant.caller, "ravi")
+    async with tenant.runtime.uow(tenant.caller) as uow:
+        entries = await uow.audit.list_newest(user_id=None, object_id=None, action="user.export", since=None, limit=9)
+    assert len(entries) == 1
+
+
+async def test_who_was_erased_may_see_what_stays(tenant: Tenant) -> None:
+    """Rows of the audit log."""
+    await tenant.session(user_id="ravi")
+    receipt = (await tenant.http.delete("/api/v1/users/ravi")).json()["receipt_url"]
+    await done(tenant.http, receipt)
+    pieces = await tenant.runtime.personal_data.exports.begin(tenant.caller, "ravi")
+    told = json.loads("".join([piece async for piece in pieces]))
+    assert [event["action"] for event in told["events"]] == ["user.erase", "user.erased", "user.export"]
 
 
 async def test_an_export_comes_in_pieces(tenant: Tenant) -> None:

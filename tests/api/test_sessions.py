@@ -75,6 +75,13 @@ class TestUpdate:
         response = await tenant.http.put(f"{SESSIONS}/{id_}", json={"title": "two"}, headers={"If-Match": '"1"'})
         assert (response.status_code, response.json()["code"]) == (412, "stale_version")
 
+    async def test_a_weak_one_matches_nothing(self, tenant: Tenant) -> None:
+        """If-Match compares strongly (RFC 9110, 13.1.1)."""
+        id_ = await tenant.session()
+        for etag, status in (('W/"1"', 412), ('"1"', 200)):
+            response = await tenant.http.put(f"{SESSIONS}/{id_}", json={"title": "a"}, headers={"If-Match": etag})
+            assert response.status_code == status
+
     async def test_favorite_toggles(self, tenant: Tenant) -> None:
         id_ = await tenant.session()
         marks = [(await tenant.http.patch(f"{SESSIONS}/{id_}/favorite")).json()["is_favorite"] for _ in range(3)]

@@ -13,6 +13,7 @@ import websockets
 from websockets.typing import Subprotocol
 
 from app.api import sockets
+from app.api.routers import chat_ws
 from app.core import tokens
 from app.core.tokens import Tokens
 from tests.api import people
@@ -146,6 +147,31 @@ class TestEnds:
                 assert (await say(socket, PING))["type"] == "pong"
                 await asyncio.sleep(0.1)
             await self._ended(socket)
+
+    @pytest.mark.parametrize("type_", ["user_message", "retry"])
+    async def test_before_a_question_when_its_process_knows(self, edge: Tenant, join: Join, type_: str) -> None:
+        """Long before the next look."""
+        person, bystander = await join(edge), await join(edge)
+        async with opened(person) as socket, opened(bystander) as other:
+            await person.http.post(f"{AUTH}/logout")
+            assert (await say(socket, PING))["type"] == "pong"
+            await socket.send(
+                json.dumps(MESSAGE if type_ == "user_message" else {"type": "retry", "turn_id": str(uuid4())})
+            )
+            await self._ended(socket)
+            await other.send(json.dumps(MESSAGE))
+            assert (await until(other, "done"))[-1]["status"] == "completed"
+
+    async def test_a_question_that_nothing_speaks_against_asks_nobody(
+        self, edge: Tenant, join: Join, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def never(*_: object) -> None:
+            raise AssertionError("it was looked up")
+
+        async with opened(await join(edge)) as socket:
+            monkeypatch.setattr(chat_ws, "authenticate", never)
+            await socket.send(json.dumps(MESSAGE))
+            assert (await until(socket, "done"))[-1]["status"] == "completed"
 
     @pytest.mark.parametrize("how", ["disabled", "logged out", "reused"])
     async def test_with_the_user_or_the_login(

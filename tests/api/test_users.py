@@ -4,13 +4,19 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
+from sqlalchemy import text
 
+from app.core.errors import Unauthorized
+from app.core.tokens import Tokens
+from app.schemas.api_keys import ApiKeyCreate
+from app.services import auth
 from tests.api import people
 from tests.api import test_hostile_tools as tools
 from tests.api.people import AUTH, PASSWORD, Join
 from tests.api.test_hostile_tools import CANARY, check_problem
-from tests.conftest import MakeTenant, Tenant
+from tests.conftest import JWT_SECRET, MakeTenant, Tenant
 
 join, edge, unharmed = people.join, tools.edge, tools.unharmed
 API = "/api/v1"
@@ -63,6 +69,17 @@ class TestAdministration:
         roles = [one["role"] for one in (await tenant.http.get(USERS)).json()["items"]]
         assert sorted(roles) == ["admin", "user"]
 
+    async def test_nobody_else_erases_the_last_admin(self, new_tenant: MakeTenant, join: Join) -> None:
+        tenant = await new_tenant()
+        one, two = await join(tenant, "admin"), await join(tenant, "admin")
+        assert (await one.http.delete(f"{USERS}/{two.id}")).status_code == 202
+        for http in (tenant.http, one.http):
+            check_problem(await http.delete(f"{USERS}/{one.id}"), 409, "last_admin")
+        assert (await one.http.get(f"{AUTH}/me")).status_code == 200
+        user = await join(tenant)
+        assert (await tenant.http.delete(f"{USERS}/{user.id}")).status_code == 202
+        assert (await one.http.delete(f"{AUTH}/me")).status_code == 202  # oneself: docs/decisions/0024-erasure.md
+
     @pytest.mark.parametrize(
         ("method", "path", "body"),
         [
@@ -78,6 +95,76 @@ class TestAdministration:
     ) -> None:
         user = await join(edge)
         check_problem(await user.http.request(method, API + path.format(own=user.id), json=body), 403, "forbidden")
+
+
+class TestKeysOfAnAdmin:
+    """What an admin made does not go on for somebody who is none any more."""
+
+    async def made(self, http: httpx.AsyncClient) -> dict[str, Any]:
+        response = await http.post(f"{API}/api-keys", json={"name": "bot", "scopes": ["admin"]})
+        assert response.status_code == 201, response.text
+        return dict(response.json())
+
+    async def opens(self, tenant: Tenant, key: dict[str, Any]) -> bool:
+        async with tenant.service.client(key["key"]) as http:
+            return (await http.get(USERS)).status_code == 200
+
+    @pytest.mark.parametrize("body", [{"disabled": True}, {"role": "user"}], ids=str)
+    async def test_they_end_with_the_role(self, new_tenant: MakeTenant, join: Join, body: dict[str, Any]) -> None:
+        tenant = await new_tenant()
+        one, two = await join(tenant, "admin"), await join(tenant, "admin")
+        mine, own = await self.made(one.http), await self.made(two.http)
+        async with tenant.service.client(own["key"]) as program:
+            child = await self.made(program)
+        assert child["created_by"] == two.id
+        elsewhere = auth.AuthService(tenant.runtime.uow, Tokens(JWT_SECRET, seconds=60))
+        for key in (own, child):
+            await elsewhere.authenticate(key["key"].encode())
+        assert (await one.http.patch(f"{USERS}/{two.id}", json=body)).status_code == 200
+        assert [await self.opens(tenant, key) for key in (own, child, mine)] == [False, False, True]
+        listed = (await one.http.get(f"{API}/api-keys")).json()["items"]
+        assert {key["id"] for key in listed} & {own["id"], child["id"], mine["id"]} == {mine["id"]}
+        async with asyncio.timeout(5):  # another process
+            for key in (own, child):
+                with pytest.raises(Unauthorized):
+                    while await elsewhere.authenticate(key["key"].encode()):
+                        await asyncio.sleep(0.1)
+        assert await _revoked(tenant) == {own["id"], child["id"]}
+
+    async def test_unless_they_are_to_stay(self, new_tenant: MakeTenant, join: Join) -> None:
+        tenant = await new_tenant()
+        one, two = await join(tenant, "admin"), await join(tenant, "admin")
+        own = await self.made(two.http)
+        url = f"{USERS}/{two.id}"
+        for body in ({"role": "user"}, {"disabled": True}):
+            assert (await one.http.patch(f"{url}?keys=keep", json=body)).status_code == 200
+        for body in ({"display_name": "Ravi"}, {"disabled": False}, {"role": "admin"}):
+            assert (await one.http.patch(url, json=body)).status_code == 200
+        assert await self.opens(tenant, own)
+        check_problem(await one.http.patch(f"{url}?keys=all", json={"role": "user"}), 400, "invalid_request")
+        assert (await one.http.patch(f"{url}?keys=revoke", json={"role": "user"})).status_code == 200
+        assert not await self.opens(tenant, own)
+
+    @pytest.mark.parametrize("by_key", [False, True])
+    async def test_none_is_made_by_who_is_still_remembered(
+        self, new_tenant: MakeTenant, join: Join, by_key: bool
+    ) -> None:
+        """Another process may know the caller for some seconds more: a key must not outlive those."""
+        tenant = await new_tenant()
+        await join(tenant, "admin")
+        two = await join(tenant, "admin")
+        key = (await self.made(two.http))["key"]
+        runtime = tenant.runtime
+        caller = await runtime.auth.authenticate(key.encode() if by_key else two.token.encode())
+        assert (await tenant.http.patch(f"{USERS}/{two.id}", json={"role": "user"})).status_code == 200
+        with pytest.raises(Unauthorized):
+            await runtime.accounts.api_keys.create(caller, ApiKeyCreate(name="late", scopes=["admin"]))
+
+
+async def _revoked(tenant: Tenant) -> set[str]:
+    sql = text("SELECT object_id FROM audit_log WHERE action = 'key.revoke' AND tenant_id = :tenant")
+    async with tenant.runtime.owner.connect() as connection:
+        return {*(await connection.execute(sql, {"tenant": tenant.caller.tenant_id})).scalars()}
 
 
 class TestSessions:

@@ -43,8 +43,9 @@ READS = {
 }  # fmt: skip
 """What a caller sees of their own."""
 WRITES = {
-    "api_keys_create", "auth_erase_me", "auth_logout", "documents_create", "documents_reindex_many",
-    "openai_chat_completions", "openai_embeddings", "search_run", "sessions_create", "webhooks_create",
+    "api_keys_create", "auth_change_password", "auth_erase_me", "auth_logout", "documents_create",
+    "documents_reindex_many", "openai_chat_completions", "openai_embeddings", "search_run", "sessions_create",
+    "webhooks_create",
 }  # fmt: skip
 """What a caller does for themselves."""
 ENDS_A_LOGIN = {"auth_erase_me", "auth_logout"}

@@ -61,15 +61,37 @@ async def test_what_was_made_here_opens_the_service(office: Place) -> None:
     assert await service.stop() == 0
 
 
+async def test_another_password(office: Place) -> None:
+    account = {"email": "sita@shop.example", "password": PASSWORD}
+    assert (await typed(office, PASSWORD, "create-user", account["email"]))[0] == 0
+    service = await office.serve()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{office.port}/api/v1/auth") as http:
+        pair = (await http.post("/login", json=account)).json()
+        done = await typed(office, "staple battery horse\n", "set-password", "Sita@SHOP.example")
+        assert done == (0, "The password is set; every login has ended.\n", "")
+        assert (await http.post("/login", json=account)).status_code == 401
+        assert (await http.post("/login", json=account | {"password": "staple battery horse"})).status_code == 200
+        assert (await http.post("/refresh", json={"refresh_token": pair["refresh_token"]})).status_code == 401
+        async with asyncio.timeout(10):  # the service is another process
+            bearer = {"Authorization": f"Bearer {pair['access_token']}"}
+            while (await http.get("/me", headers=bearer)).status_code != 401:
+                await asyncio.sleep(0.1)
+    assert await service.stop() == 0
+    [entry] = (await office.run("audit", "--action", "user.password", "--json")).lines
+    assert (entry["actor"], entry["outcome"]) == ("command line", "ok")
+
+
 @pytest.mark.parametrize(
     ("stdin", "arguments", "said"),
     [
         ("short\n", ("create-user", "a@b.example"), "too_short: A password has 8 characters at least.\n"),
         ("", ("create-user", "a@b.example"), "too_short: A password has 8 characters at least.\n"),
         ("x" * 129, ("create-user", "a@b.example"), "too_long: A password has 128 characters at most.\n"),
+        ("short\n", ("set-password", "a@b.example"), "too_short: A password has 8 characters at least.\n"),
+        (PASSWORD, ("set-password", "nobody"), "user_not_found: There is no such user.\n"),
         (PASSWORD, ("create-user", "nobody"), "not valid: email\n"),
         ("", ("create-key", ""), "not valid: name\n"),
-        ("", ("create-key", "bot", "--scope", "root"), "not valid: scopes\n"),
+        ("", ("create-key", "bot", "--scope", "root"), "not valid: scopes, which are of chat, ingest, admin\n"),
         ("", ("create-key", "API_KEY"), "reserved_name: This is the name of the key from the settings.\n"),
     ],
 )

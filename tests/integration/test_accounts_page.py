@@ -50,13 +50,15 @@ async def test_the_blocks(postgres: Any, tmp_path: Path) -> None:
         named = {"ACCESS_TOKEN": pair["access_token"], "REFRESH_TOKEN": pair["refresh_token"]}
         assert json.loads(await run("me", **named))["email"] == "lakshmi@shop.example"
         assert json.loads(await run("refresh", **named)).keys() == pair.keys()
+        assert await run("password", **named) == ""
         assert await run("logout", **named) == ""
         assert json.loads(await run("me", **named))["code"] == "invalid_token"
         assert await run("create-user") == "ravi@shop.example is a new admin\n"
+        assert await run("set-password") == "The password is set; every login has ended.\n"
         assert (await run("create-key")).startswith("rgc_")
         made = json.loads(await run("key", KEY=(tmp_path / "api_key").read_text().strip()))
         assert made["scopes"] == ["chat"]
-    assert PAGE.count("<!-- run: ") == 9
+    assert PAGE.count("<!-- run: ") == 11
 
 
 def test_the_numbers() -> None:
@@ -72,7 +74,7 @@ def test_the_numbers() -> None:
         f"clocks may differ by {tokens.LEEWAY_SECONDS} seconds",
     ):
         assert said in words, said
-    assert words.count(f"within {auth.CACHE_SECONDS:.0f} seconds") == 3
+    assert words.count(f"within {auth.CACHE_SECONDS:.0f} seconds") == 4
     assert sockets.CHECK_SECONDS + auth.CACHE_SECONDS + tokens.LEEWAY_SECONDS < 60
     names = [name for name in tokens._Claims.model_fields if name != "nbf"]
     assert all(f"`{name}`" in words.split("Claims are")[1] for name in names)

@@ -263,6 +263,10 @@ async def test_on_the_command_line(postgres: URL) -> None:
         told = json.loads(exported.out)
         assert [len(session["messages"]) for session in told["sessions"]] == [20, 20]
         assert [event["actor"] for event in told["events"]] == ["command line"]
+        for command in (("export",), ("erase", "--yes")):
+            nobody = await here.run(*command, "--user", NAME + "x")
+            assert (nobody.code, nobody.out, nobody.err) == (2, "", "user_not_found: There is no such user.\n")
+        assert (await here.run("audit", "--user", NAME + "x", "--json")).out == ""
         refused = await here.run("erase", "--user", NAME)
         assert (refused.code, refused.err) == (2, "nothing was erased; --yes does it without asking\n")
         done = await here.run("erase", "--user", NAME, "--yes", "--json")

@@ -11,7 +11,7 @@ from app.api.forms import read_urlencoded
 from app.api.guard import GuardedRoute, OpenRoute, require_json
 from app.api.validation import valid
 from app.core.errors import Invalid
-from app.schemas.auth import LoginRequest, RefreshRequest, TokenPair
+from app.schemas.auth import LoginRequest, PasswordChange, RefreshRequest, TokenPair
 from app.schemas.users import Me, UserCreate, UserOut
 
 PREFIX = "/api/v1/auth"
@@ -93,3 +93,15 @@ async def logout(runtime: RuntimeDep, caller: CallerDep) -> None:
 @guarded.get("/me", operation_id="auth_me", summary="Who am I")
 async def me(runtime: RuntimeDep, caller: CallerDep) -> Me:
     return await runtime.accounts.logins.me(caller)
+
+
+@guarded.put(
+    "/me/password", status_code=status.HTTP_204_NO_CONTENT, operation_id="auth_change_password",
+    summary="Change my password: my other logins end",
+)  # fmt: skip
+async def change_password(
+    request: Request, runtime: RuntimeDep, limits: RateLimitsDep, caller: CallerDep, body: PasswordChange
+) -> None:
+    account = await runtime.accounts.logins.me(caller)
+    await limits.hit_login(address_of(request.scope), account.email)
+    await runtime.accounts.logins.change_password(caller, body)

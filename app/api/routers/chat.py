@@ -12,7 +12,7 @@ from app.api.deps import DIGITS, CallerDep, ChatCaller, IdPath, RuntimeDep, pars
 from app.api.guard import GuardedRoute
 from app.api.idempotency import OnceDep, answer_with
 from app.api.rate_limit import counts_as
-from app.api.streams import EventStream
+from app.api.streams import EventStream, error_frame_in
 from app.core.caller import Caller
 from app.core.errors import Conflict, Invalid, NotFound
 from app.runtime import Runtime
@@ -27,7 +27,8 @@ from app.services.turns import Question, turn_not_found
 router = APIRouter(prefix="/api/v1", tags=["chat"], route_class=GuardedRoute, max_body_size=JSON_BYTES)
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The events of the turn, as `/api/v1/chat/schema` describes them.",
+        "description": "The events of the turn, as `/api/v1/chat/schema` describes them. It ends after ten minutes at "
+        "the latest, and with the error `auth_expired` soon after the credential does: connect again.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -102,10 +103,11 @@ async def stream(
     runtime: RuntimeDep, caller: ChatCaller, once: OnceDep, session_id: IdPath, body: ChatRequest
 ) -> Response:
     question = _question(parse_id(session_id, session_not_found()), body)
+    as_error = error_frame_in(question.session_id)
     return await once.answer(
         caller,
         partial(runtime.chat.ask, question=question),
-        lambda turn_id: EventStream(runtime.turns.frames(caller, turn_id)),
+        lambda turn_id: EventStream(runtime.turns.frames(caller, turn_id), encode_error=as_error),
         again=partial(_ended, runtime, caller),
         early=True,
     )
@@ -128,8 +130,9 @@ async def events(
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> EventStream:
     id_ = parse_id(turn_id, turn_not_found())
-    await runtime.turns.get(caller, id_)
-    return EventStream(runtime.turns.frames(caller, id_, _after(after, last_event_id, id_)))
+    turn = await runtime.turns.get(caller, id_)
+    frames = runtime.turns.frames(caller, id_, _after(after, last_event_id, id_))
+    return EventStream(frames, encode_error=error_frame_in(turn.session_id))
 
 
 def _after(after: int, last_event_id: str | None, turn_id: UUID) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from uuid import UUID
 
 from fastapi import APIRouter, WebSocket
@@ -33,8 +34,9 @@ from app.schemas.events import (
     SessionStart,
     UserMessage,
 )
+from app.services.auth import auth_expired
 from app.services.sessions import session_not_found
-from app.services.turns import Question, error_fields, error_of
+from app.services.turns import Question, error_of
 
 router = APIRouter()
 MAX_FRAME_BYTES = 128 * 1024
@@ -62,6 +64,7 @@ async def _admit(websocket: WebSocket, session_id: str, places: contextlib.ExitS
     places.enter_context(connections.place())
     _check_origin(websocket, runtime.settings.origins)
     headers = _with_subprotocol_key(websocket)
+    looked_at = time.monotonic()
     caller = await authenticate(runtime.auth, headers)
     limits: RateLimits = websocket.app.state.rate_limits
     await limits.hit(websocket.scope, caller)
@@ -72,7 +75,7 @@ async def _admit(websocket: WebSocket, session_id: str, places: contextlib.ExitS
     runtime.draining.refuse_new()  # it may have begun meanwhile
     socket = Socket(websocket, session.id, connections.ages)
     places.enter_context(connections.open(socket))
-    return Handler(runtime, caller, socket, session.id, limits, headers)
+    return Handler(runtime, caller, socket, session.id, limits, headers, looked_at)
 
 
 def _check_origin(connection: HTTPConnection, allowed: frozenset[str]) -> None:
@@ -107,6 +110,7 @@ class Handler:
         session_id: UUID,
         limits: RateLimits,
         headers: Headers,
+        looked_at: float,
     ) -> None:
         self._runtime = runtime
         self._caller = caller
@@ -115,6 +119,7 @@ class Handler:
         self._limits = limits
         self._refused_frames = Counter()
         self._headers = headers
+        self._looked_at = looked_at
         self._lang = "en"
 
     async def serve(self) -> None:
@@ -146,18 +151,23 @@ class Handler:
 
     async def _still_allowed(self) -> None:
         """Closing when the key was revoked or has expired since, or the session was deleted with its user."""
+        self._looked_at = time.monotonic()
         try:
             caller = await authenticate(self._runtime.auth, self._headers)
             await self._runtime.sessions.get(caller, self._session_id)
         except Unauthorized:
-            said = "The credential of this socket is no longer valid."
-            self._socket.send("error", **error_fields("auth_expired", said, None, retryable=False))
+            self._socket.send("error", **error_of(auth_expired(), None))
             raise Closing(POLICY, "credential expired") from None
         except NotFound as exc:
             self._tell(exc, None)
             raise Closing(POLICY, "session deleted") from None
         except RagchatError:  # the database is away; the next look will tell
             return
+
+    async def _if_changed(self) -> None:
+        """Before a question, whose answer costs something. A look is taken only for a reason."""
+        if self._runtime.auth.may_have_ended(self._caller, self._looked_at):
+            await self._still_allowed()
 
     async def _ready(self) -> None:
         settings = self._runtime.settings
@@ -218,6 +228,7 @@ class Handler:
                 if turn.status != "running":  # no `done` is to come, and somebody waits for one
                     self._socket.send("system", content="", code="turn_ended", turn_id=str(turn.id))
             case Retry():
+                await self._if_changed()
                 await self._limits.hit_principal("chat", self._caller)
                 retried = await self._runtime.chat.retry(self._caller, event.turn_id)
                 self._socket.follow(self._runtime.turns.frames(self._caller, retried.turn_id))
@@ -226,6 +237,7 @@ class Handler:
                 self._socket.follow(self._runtime.turns.frames(self._caller, event.turn_id, event.after))
 
     async def _ask(self, event: UserMessage) -> None:
+        await self._if_changed()
         await self._limits.hit_principal("chat", self._caller)
         question = Question(
             session_id=self._session_id,

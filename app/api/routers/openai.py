@@ -9,12 +9,14 @@ from starlette.responses import JSONResponse
 
 from app.api.bodies import JSON_BYTES
 from app.api.deps import ChatCaller, RuntimeDep
+from app.api.errors import STATUS
 from app.api.guard import GuardedRoute
 from app.api.openai_answers import Answer, Chunk, begun
-from app.api.openai_errors import PREFIX
+from app.api.openai_errors import PREFIX, openai_error
 from app.api.openai_requests import conversation, texts_to_embed
 from app.api.rate_limit import counts_as
 from app.api.streams import EventStream
+from app.core.errors import RagchatError
 from app.schemas.openai import Completion, CompletionRequest, EmbeddingList, EmbeddingRequest, Model, ModelList
 from app.services.completions import MODELS, model_not_found
 
@@ -52,12 +54,17 @@ async def complete(runtime: RuntimeDep, caller: ChatCaller, request: Request, bo
     if not body.stream:
         return JSONResponse(await answer.whole())
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return EventStream(await begun(answer.chunks(include_usage=include_usage)), _frame)
+    chunks = await begun(answer.chunks(include_usage=include_usage))
+    return EventStream(chunks, _frame, encode_error=_error_frame)
 
 
 def _frame(chunk: Chunk | None) -> bytes:
     data = "[DONE]" if chunk is None else json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
     return f"data: {data}\n\n".encode()
+
+
+def _error_frame(exc: RagchatError) -> bytes:
+    return _frame(openai_error(STATUS[exc.kind], exc.code, exc.detail))
 
 
 @router.post(

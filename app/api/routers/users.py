@@ -1,12 +1,21 @@
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from app.api.bodies import JSON_BYTES
 from app.api.deps import AdminCaller, IdPath, PagingDep, RuntimeDep, parse_id
 from app.api.guard import GuardedRoute
 from app.schemas.common import Page, page
-from app.schemas.users import UserOut, UserUpdate
+from app.schemas.users import Keys, UserOut, UserUpdate
 from app.services.users import user_not_found
 
+KeysQuery = Annotated[
+    Keys,
+    Query(
+        description="What becomes of the API keys that the user made, when the request disables them or makes them a "
+        "`user`: `revoke` ends the keys within seconds, with `keep` programs go on."
+    ),
+]
 router = APIRouter(prefix="/api/v1/users", tags=["users"], route_class=GuardedRoute, max_body_size=JSON_BYTES)
 
 
@@ -22,5 +31,7 @@ async def get(runtime: RuntimeDep, caller: AdminCaller, user_id: IdPath) -> User
 
 
 @router.patch("/{user_id}", operation_id="users_update", summary="Change role or name, disable or enable")
-async def update(runtime: RuntimeDep, caller: AdminCaller, user_id: IdPath, body: UserUpdate) -> UserOut:
-    return await runtime.accounts.users.update(caller, parse_id(user_id, user_not_found()), body)
+async def update(
+    runtime: RuntimeDep, caller: AdminCaller, user_id: IdPath, body: UserUpdate, keys: KeysQuery = "revoke"
+) -> UserOut:
+    return await runtime.accounts.users.update(caller, parse_id(user_id, user_not_found()), body, keys=keys)
