@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.api.leaving import until_disconnect
 from app.core.background import cancel
 from app.services.live_turns import Frame
 
@@ -48,7 +49,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.ensure_future(self._send_all(send))
-        leaving = asyncio.ensure_future(_until_disconnect(receive))
+        leaving = asyncio.ensure_future(until_disconnect(receive))
         stopping = asyncio.ensure_future(scope["app"].state.runtime.draining.ended.wait())
         try:
             parts = {sending, leaving, stopping}
@@ -87,8 +88,3 @@ class EventStream(Response):
 
 async def _write(send: Send, data: bytes) -> None:
     await send({"type": "http.response.body", "body": data, "more_body": True})
-
-
-async def _until_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

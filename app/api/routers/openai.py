@@ -1,6 +1,5 @@
 """OpenAI's API, so that any of its clients can chat with the documents."""
 
-import base64
 import json
 from typing import Annotated, Any
 
@@ -8,9 +7,11 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import JSONResponse
 
 from app.api.bodies import JSON_BYTES
-from app.api.deps import ChatCaller, RuntimeDep
+from app.api.deps import ChatCaller, RateLimitsDep, RuntimeDep
 from app.api.guard import GuardedRoute
+from app.api.leaving import CLIENT_LEFT, ClientLeft, while_waiting
 from app.api.openai_answers import Answer, Chunk, begun
+from app.api.openai_embeddings import embedding_list
 from app.api.openai_errors import PREFIX
 from app.api.openai_requests import conversation, texts_to_embed
 from app.api.rate_limit import counts_as
@@ -64,13 +65,16 @@ def _frame(chunk: Chunk | None) -> bytes:
     "/embeddings", operation_id="openai_embeddings", response_model=EmbeddingList,
     summary="Vectors of the embedding model in use",
 )  # fmt: skip
-async def embed(runtime: RuntimeDep, _caller: ChatCaller, body: EmbeddingRequest) -> Response:
+async def embed(
+    request: Request, runtime: RuntimeDep, limits: RateLimitsDep, caller: ChatCaller, body: EmbeddingRequest
+) -> Response:
     texts = texts_to_embed(body.input)
-    made = await runtime.embeddings.embed(body.model, texts, dimensions=body.dimensions)
-    if body.encoding_format == "base64":
-        vectors: list[Any] = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in made.vectors]
-    else:
-        vectors = made.vectors.tolist()
-    data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
-    usage = {"prompt_tokens": made.tokens, "total_tokens": made.tokens}
-    return JSONResponse({"object": "list", "data": data, "model": made.model, "usage": usage})
+    space = runtime.embeddings.space(body.model, dimensions=body.dimensions)
+    with runtime.embeddings.place(caller):
+        await limits.hit_principal("embeddings", caller, len(texts))
+        batches = runtime.embeddings.embed(space, texts)
+        written = embedding_list(batches, space.model, body.encoding_format or "float")
+        try:
+            return Response(await while_waiting(request, written), media_type="application/json")
+        except ClientLeft:
+            return Response(status_code=CLIENT_LEFT)
