@@ -14,7 +14,7 @@ CLIENT_LEFT = 499
 """Of an answer that nobody receives; for the access log, as nginx has it."""
 
 
-class ClientLeft(Exception):  # noqa: N818  no error
+class ClientLeft(Exception):
     """Nobody is there to be answered."""
 
 

@@ -63,7 +63,7 @@ class Targets:
         return Target(parsed, name, addresses)
 
     def require_tls(self, url: str) -> None:
-        """For a name that has no address now: TargetRefused when it could be called without TLS only if it were listed."""
+        """For a name that has no address now. TargetRefused for one without TLS that is not listed."""
         parsed = parse(url)
         if self._https_only and parsed.scheme != "https" and _name(parsed) not in self._names:
             raise TargetRefused

@@ -2,6 +2,7 @@
 
 import json
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import JSONResponse
@@ -9,6 +10,7 @@ from starlette.responses import JSONResponse
 from app.api.bodies import JSON_BYTES
 from app.api.deps import ChatCaller, RateLimitsDep, RuntimeDep
 from app.api.guard import GuardedRoute
+from app.api.idempotency import OnceDep
 from app.api.leaving import CLIENT_LEFT, ClientLeft, while_waiting
 from app.api.openai_answers import Answer, Chunk, begun
 from app.api.openai_embeddings import embedding_list
@@ -16,6 +18,7 @@ from app.api.openai_errors import PREFIX
 from app.api.openai_requests import conversation, texts_to_embed
 from app.api.rate_limit import counts_as
 from app.api.streams import EventStream
+from app.core.caller import Caller
 from app.schemas.openai import Completion, CompletionRequest, EmbeddingList, EmbeddingRequest, Model, ModelList
 from app.services.completions import MODELS, model_not_found
 
@@ -47,9 +50,21 @@ async def get_model(_caller: ChatCaller, model: Annotated[str, Path(max_length=2
     summary="Ask; the messages before the last one are the conversation so far",
 )  # fmt: skip
 @counts_as("chat")
-async def complete(runtime: RuntimeDep, caller: ChatCaller, request: Request, body: CompletionRequest) -> Response:
-    reply = await runtime.completions.answer(caller, conversation(body))
-    answer = Answer(reply, body.model, str(request.base_url).rstrip("/"))
+async def complete(
+    runtime: RuntimeDep, caller: ChatCaller, request: Request, once: OnceDep, body: CompletionRequest
+) -> Response:
+    asked, base_url = conversation(body), str(request.base_url).rstrip("/")
+
+    async def run(claiming: Caller) -> Response:
+        return await _told(Answer(await runtime.completions.answer(claiming, asked), body.model, base_url), body)
+
+    async def read(turn_id: UUID) -> Response:
+        return await _told(Answer(await runtime.completions.answered(caller, turn_id), body.model, base_url), body)
+
+    return await once.answer(caller, run, lambda response: response, again=read, early=True)
+
+
+async def _told(answer: Answer, body: CompletionRequest) -> Response:
     if not body.stream:
         return JSONResponse(await answer.whole())
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
