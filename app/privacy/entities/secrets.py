@@ -47,7 +47,8 @@ _PRIVATE = (
 _VALUE = r"[ ]?[\"'`]?(?:(?:Bearer|Basic)[ ])?([0-9A-Za-z_\-/+.~=!@#$%^&*]{8,512}+)"
 _NAMED = tuple(re.compile(mark + _VALUE) for mark in ("=", ":"))
 _SAID = re.compile(
-    r"(?<![0-9A-Za-z])(?:passw(?:or)?d|passcode|pwd) (?:is |was )?[\"'`]?([0-9A-Za-z_\-/+.~=!@#$%^&*]{8,128}+)",
+    r"(?<![0-9A-Za-z])(?:passw(?:or)?d|passcode|pwd) (?:is |was )?[\"'`]?"
+    r"([0-9A-Za-z_\-/+.~=!@#$%^&*]{7,127}[0-9A-Za-z_\-/+~=!@#$%^&*])",
     re.IGNORECASE,
 )
 """In a sentence, as people write it."""
