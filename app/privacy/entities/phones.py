@@ -56,7 +56,7 @@ def _find_divided(folded: Folded) -> Iterator[Span]:
 
 def _find_touched(folded: Folded) -> Iterator[Span]:
     """ph9848022338, +919848022338ext5: letters that touch it say what it is."""
-    for match in _TOUCHED.finditer(folded.text):
+    for match in folded.codes(_TOUCHED):
         yield match.span(match.lastindex or 0)
 
 

@@ -52,6 +52,7 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 """In a sentence, as people write it."""
+_SAID_WORDS = ("assw", "ASSW", "asscode", "ASSCODE", "wd ", "WD ")
 _BEARER = ("earer ", re.compile(r"earer ([0-9A-Za-z_\-/+.~=]{16,4096}+)"))
 _PASSWORDS = ("passw", "pwd", "పాస్వ", "पासव")
 _LEAST = 16
@@ -82,7 +83,8 @@ def _named(folded: Folded) -> Iterator[Span]:
             long_enough = name.startswith(_PASSWORDS) or len(match.group(1)) >= _LEAST
             if long_enough and "secret" in kinds(name) and _mixed(match.group(1)):
                 yield match.span(1)
-    yield from (match.span(1) for match in _SAID.finditer(text) if _mixed(match.group(1)))
+    if any(word in text for word in _SAID_WORDS):
+        yield from (match.span(1) for match in _SAID.finditer(text) if _mixed(match.group(1)))
     mark, bearer = _BEARER
     if mark in text:
         yield from (match.span(1) for match in bearer.finditer(text) if _mixed(match.group(1)))
