@@ -22,8 +22,11 @@ class _InTime:
         self._receive = receive
         self._size = 0
         self._deadline = 0.0
+        self._whole = False
 
     async def receive(self) -> Message:
+        if self._whole:  # what may come now is that the client leaves
+            return await self._receive()
         self._deadline = self._deadline or asyncio.get_running_loop().time() + GRACE_SECONDS
         try:
             async with asyncio.timeout_at(self._deadline + self._size / SLOWEST_BYTES_PER_SECOND):
@@ -31,4 +34,5 @@ class _InTime:
         except TimeoutError:
             raise HTTPException(408, headers={"Connection": "close"}) from None
         self._size += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
         return message

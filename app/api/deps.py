@@ -68,13 +68,13 @@ DIGITS = BeforeValidator(_digits)
 
 
 class Scope:
-    """Forbidden when the key was made for something else."""
+    """Any one of these. Forbidden when the key was made for something else."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, *names: str) -> None:
+        self._names = {*names, "admin"}
 
     def __call__(self, caller: Annotated[Caller, Depends(get_caller)]) -> Caller:
-        if self._name not in caller.scopes and "admin" not in caller.scopes:
+        if self._names.isdisjoint(caller.scopes):
             raise Forbidden
         return caller
 
@@ -134,6 +134,8 @@ RateLimitsDep = Annotated[RateLimits, Depends(get_rate_limits)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ChatCaller = Annotated[Caller, Depends(Scope("chat"))]
 IngestCaller = Annotated[Caller, Depends(Scope("ingest"))]
+StatusCaller = Annotated[Caller, Depends(Scope("chat", "ingest"))]
+"""Whoever adds a document may see what becomes of it, without reading it."""
 ReindexCaller = Annotated[Caller, Depends(get_reindexer)]
 AdminCaller = Annotated[Caller, Depends(Scope("admin"))]
 PagingDep = Annotated[Paging, Depends(get_paging)]

@@ -1,13 +1,13 @@
 """A turn's events as OpenAI spells them: one completion, or chunks of one."""
 
 import contextlib
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Literal
 
 from app.api.errors import STATUS
 from app.api.openai_errors import openai_error
 from app.core.errors import RagchatError
+from app.core.ids import seconds_of
 from app.services.completions import Reply
 from app.services.failures import failure_of
 from app.services.live_turns import Event
@@ -23,7 +23,7 @@ class Answer:
     def __init__(self, reply: Reply, model: str, base_url: str) -> None:
         self._reply = reply
         self._base_url = base_url
-        self._head = {"id": f"chatcmpl-{reply.id}", "created": int(time.time()), "model": model}
+        self._head = {"id": f"chatcmpl-{reply.id}", "created": seconds_of(reply.id), "model": model}
         self._docs: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._error: RagchatError | None = None

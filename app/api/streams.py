@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.guard import authenticate
+from app.api.leaving import until_disconnect
 from app.api.sockets import CHECK_SECONDS
 from app.core.background import cancel
 from app.core.errors import RagchatError, Unauthorized
@@ -81,7 +82,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.ensure_future(self._send_all(send))
-        leaving = asyncio.ensure_future(_until_disconnect(receive))
+        leaving = asyncio.ensure_future(until_disconnect(receive))
         stopping = asyncio.ensure_future(scope["app"].state.runtime.draining.ended.wait())
         expiring = asyncio.ensure_future(_until_refused(scope))
         last = b""
@@ -137,8 +138,3 @@ async def _until_refused(scope: Scope) -> RagchatError:
             return auth_expired()
         except RagchatError:  # the database is away; the next look will tell
             continue
-
-
-async def _until_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

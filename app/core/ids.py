@@ -12,3 +12,8 @@ def new_id() -> UUID:
     value |= 0x7 << 76 | (random >> 62 & 0xFFF) << 64
     value |= 0b10 << 62 | random & (1 << 62) - 1
     return UUID(int=value)
+
+
+def seconds_of(id_: UUID) -> int:
+    """When it was born, since 1970."""
+    return (id_.int >> 80) // 1000

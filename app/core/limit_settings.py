@@ -38,6 +38,9 @@ class LimitSettings(BaseSettings):
     rate_limit_chat_per_minute: int | None = Field(
         None, ge=0, description=f"Questions a minute for each API key or user. Unset: 30 {PRODUCTION}"
     )
+    rate_limit_embeddings_per_minute: int | None = Field(
+        None, ge=0, description=f"Texts to embed a minute for each API key or user. Unset: 3000 {PRODUCTION}"
+    )
     rate_limit_uploads_per_hour: int | None = Field(
         None, ge=0, description=f"Documents an hour for each API key or user. Unset: 300 {PRODUCTION}"
     )
@@ -83,6 +86,7 @@ class LimitSettings(BaseSettings):
             Quota("login", of(self.rate_limit_login_per_minute, 10), MINUTE),
             Quota("login_address", of(self.rate_limit_login_address_per_minute, 30), MINUTE),
             Quota("chat", of(self.rate_limit_chat_per_minute, 30), MINUTE),
+            Quota("embeddings", of(self.rate_limit_embeddings_per_minute, 3000), MINUTE),
             Quota("uploads", of(self.rate_limit_uploads_per_hour, 300), HOUR),
             Quota("upload_mb", of(self.rate_limit_upload_mb_per_hour, 1000), HOUR),
             Quota("frames", of(self.rate_limit_frames_per_minute, 600), MINUTE),

@@ -9,7 +9,7 @@ from app.privacy.folding import Folded
 
 Span = tuple[int, int]
 """Start and end in the folded text."""
-_GAPS = re.compile(rf"[{GAP}.()]+")
+_GAPS = re.compile(rf"[{GAP}.()/_\t\u00b7\u30fb\uff65]+")
 _UNITS = {"A": "[A-Z]", "D": "[0-9]", "N": "[A-Z0-9]"}
 
 

@@ -15,6 +15,7 @@ _WORDS = {
         "phone mobile mob cell tel telephone whatsapp call contact ph ఫోన్ మొబైల్ సెల్ కాల్ వాట్సాప్ फोन फ़ोन मोबाइल कॉल व्हाट्सएप"
     ),
     "ifsc": "ifsc bank branch neft rtgs imps బ్యాంక్ బ్యాంకు शाखा बैंक ఐఎఫ్ఎస్సి आईएफएससी",
+    "iban": "iban",
     "upi": "upi vpa gpay phonepe paytm bhim యూపీఐ यूपीआई",
     "passport": "passport పాస్పోర్ట్ पासपोर्ट",
     "licence": "licence license dl లైసెన్స్ लाइसेंस लाइसेन्स",

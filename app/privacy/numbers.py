@@ -4,6 +4,7 @@ A number is taken as it is written: its groups must be those of a shape that its
 longer number do not become one. Whoever writes digit by digit is understood, too. A line may end anywhere inside.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ from app.privacy.entity import Entity, Span
 from app.privacy.folding import Folded
 from app.privacy.labels import labelled
 from app.privacy.runs import Run, Shape, Window
+
+_DIGITS = re.compile("[0-9]+")
 
 
 @dataclass(slots=True)
@@ -27,6 +30,10 @@ class Number:
     digits: str
     shaped: bool
     international: bool
+
+    @property
+    def groups(self) -> list[str]:
+        return _DIGITS.findall(self.text, self.start, self.end)
 
     def labelled(self, kind: str) -> bool:
         return labelled(self.text, self.start, self.end, kind)
@@ -88,5 +95,12 @@ class Rule:
         return found
 
 
-def number(name: str, rule: Rule, **more: Callable[[str], str]) -> Entity:
-    return Entity(name, rule.find, broken=rule.find_broken, **more)
+def number(name: str, rule: Rule, *more: Callable[[Folded], Iterator[Span]], **how: Callable[[str], str]) -> Entity:
+    """`more` finds spellings that are no groups of digits."""
+
+    def find(folded: Folded) -> Iterator[Span]:
+        yield from rule.find(folded)
+        for each in more:
+            yield from each(folded)
+
+    return Entity(name, find if more else rule.find, broken=rule.find_broken, **how)

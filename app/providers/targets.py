@@ -57,10 +57,16 @@ class Targets:
             addresses = await _addresses(host, parsed.port or PORTS[parsed.scheme])
         except UnicodeError as exc:  # an empty or endless part between two dots
             raise TargetRefused from exc
-        name = host.lower().rstrip(".")
+        name = _name(parsed)
         if not all(self._may_call(name, address, parsed.scheme) for address in addresses):
             raise TargetRefused
         return Target(parsed, name, addresses)
+
+    def require_tls(self, url: str) -> None:
+        """For a name that has no address now. TargetRefused for one without TLS that is not listed."""
+        parsed = parse(url)
+        if self._https_only and parsed.scheme != "https" and _name(parsed) not in self._names:
+            raise TargetRefused
 
     def _may_call(self, name: str, address: Address, scheme: str) -> bool:
         if name in self._names or any(address in network for network in self._networks):
@@ -79,6 +85,10 @@ def parse(url: str) -> httpx.URL:
     if parsed.scheme not in PORTS or not named or not port or parsed.userinfo:
         raise TargetRefused
     return parsed
+
+
+def _name(url: httpx.URL) -> str:
+    return url.raw_host.decode("ascii").lower().rstrip(".")
 
 
 async def _addresses(host: str, port: int) -> tuple[Address, ...]:

@@ -30,9 +30,11 @@ class WebhookSender:
 
     async def check(self, url: str) -> None:
         """TargetRefused. A name that has no address now may have one later."""
-        with contextlib.suppress(OSError):
+        try:
             async with asyncio.timeout(RESOLVE_SECONDS):
                 await self._targets.resolve(url)
+        except OSError:
+            self._targets.require_tls(url)
 
     async def deliver(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """The status of the answer. WebhookFailed when there is none."""

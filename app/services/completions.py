@@ -26,6 +26,7 @@ from app.services import background_prompts
 from app.services.admission import admit
 from app.services.background_prompts import Streams
 from app.services.chat import ChatService
+from app.services.idempotency import in_progress
 from app.services.live_turns import Event
 from app.services.masking import MaskingService
 from app.services.turns import Question, TurnService, done_fields
@@ -98,6 +99,13 @@ class CompletionService:
         place = await self._place(caller, asked)
         turn_id = await self._ask(caller, asked, place)
         return Reply(turn_id, place.session_id, self._followed(caller, turn_id, asked))
+
+    async def answered(self, caller: Caller, turn_id: UUID) -> Reply:
+        """The same answer again. Conflict(idempotency_in_progress) while it is being written, NotFound."""
+        turn = await self._turns.get(caller, turn_id)
+        if turn.status == "running":
+            raise in_progress()
+        return Reply(turn_id, turn.session_id, self._turns.follow(caller, turn_id))
 
     async def _ask(self, caller: Caller, asked: Conversation, place: _Place) -> UUID:
         question = Question(place.session_id, asked.question, use_rag=MODELS[asked.model], max_tokens=asked.max_tokens)

@@ -214,14 +214,14 @@ def ingest_job(document_id: UUID, version: int) -> tuple[dict[str, Any], str]:
 
 
 async def delete_document(uow: UnitOfWork, document_id: UUID, *, erasure_id: UUID | None = None) -> int | None:
-    """How many files go with it; None when it is not the caller's to delete. What is left to jobs is marked as an
-    erasure's, which sees that it is done."""
+    """How many files go with it; None, and nothing must be kept, when it is not the caller's to delete. What is left to
+    jobs is marked as an erasure's, which sees that it is done."""
     of = {"erasure_id": str(erasure_id)} if erasure_id else {}
     superseded = await uow.documents.storage_keys(document_id)
+    await uow.idempotency.forget(document_id)  # a user's transaction sees it as long as the document is there
     key = await uow.documents.delete(document_id)
     if key is None:
         return None
-    await uow.idempotency.forget(document_id)
     more = await forget_document(uow, document_id)
     if more or uow.caller.user_id is not None:  # a user's transaction does not see who else was quoted it
         rest = {"document_id": str(document_id)} | of

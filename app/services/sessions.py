@@ -85,12 +85,10 @@ class SessionService:
     async def delete(self, caller: Caller, session_id: UUID) -> None:
         """Messages, sources, turns and their events go with it."""
         async with self._uow(caller) as uow:
-            deleted = await uow.sessions.delete(session_id)
-            await uow.idempotency.forget(session_id)
-            if deleted:
-                await uow.audit.record("session.delete", "session", session_id)
-        if not deleted:
-            raise session_not_found()
+            await uow.idempotency.forget(session_id)  # a user's transaction sees it as long as the session is there
+            if not await uow.sessions.delete(session_id):
+                raise session_not_found()
+            await uow.audit.record("session.delete", "session", session_id)
 
 
 def _whose(caller: Caller, named: str | None) -> str:

@@ -68,6 +68,21 @@ async def test_scopes_are_what_it_can_do(new_tenant: MakeTenant) -> None:
         assert await status(tenant, key["key"], "DELETE", f"{KEYS}/{chat['id']}") == 403
 
 
+async def test_who_adds_a_document_may_follow_it_and_not_read_it(new_tenant: MakeTenant) -> None:
+    tenant = await new_tenant()
+    key = (await make(tenant, scopes=["ingest"]))["key"]
+    async with tenant.service.client(key) as http:
+        added = await http.post("/api/v1/documents", json={"title": "Hours", "text": "We are open from 9 to 6."})
+        place = added.headers["location"]
+        await tenant.ended(added.json()["id"])
+        assert (await http.get(place)).json()["status"] == "ready"
+        assert (await http.get("/api/v1/documents")).json()["total"] == 1
+        assert "event: ready" in (await http.get(f"{place}/events")).text
+        for path in (f"{place}/chunks", f"{place}/content"):
+            check_problem(await http.get(path), 403, "forbidden")
+        check_problem(await http.post("/api/v1/search", json={"query": "hours"}), 403, "forbidden")
+
+
 @pytest.mark.parametrize(
     "fields",
     [

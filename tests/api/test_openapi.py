@@ -25,10 +25,10 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
     return [(path, method, op) for path, methods in document["paths"].items() for method, op in methods.items()]
 
 
-def takes_key(operation: dict[str, Any]) -> bool:
+def takes_key(path: str, operation: dict[str, Any]) -> bool:
     """422 is for the Idempotency-Key alone."""
     content = operation["responses"]["422"]["content"]
-    return [*content] == [MEDIA_TYPE] and "Idempotency-Key" in str(operation["parameters"])
+    return [*content] == [media_type(path)] and "Idempotency-Key" in str(operation["parameters"])
 
 
 def media_type(path: str) -> str:
@@ -41,7 +41,7 @@ async def test_every_operation_reads_well(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         assert operation["summary"], (method, path)
         assert operation["tags"], (method, path)
-        assert "422" not in operation["responses"] or takes_key(operation), (method, path)
+        assert "422" not in operation["responses"] or takes_key(path, operation), (method, path)
         if path not in PUBLIC | OPEN:
             assert {"ApiKey", "Bearer"} == {name for item in operation["security"] for name in item}, (method, path)
             assert media_type(path) in operation["responses"]["401"]["content"]

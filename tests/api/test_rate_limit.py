@@ -30,6 +30,7 @@ QUOTAS = {
     "rate_limit_per_minute": 5,
     "rate_limit_address_per_minute": 8,
     "rate_limit_chat_per_minute": 3,
+    "rate_limit_embeddings_per_minute": 5,
     "rate_limit_uploads_per_hour": 2,
     "rate_limit_upload_mb_per_hour": 4,
     "rate_limit_frames_per_minute": 20,

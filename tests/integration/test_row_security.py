@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from app.core.caller import SYSTEM, Caller
 from app.core.errors import Unavailable
 from app.core.ids import new_id
+from app.core.pseudonyms import user_digest
 from app.db import migrate
 from app.db.connection import announcement
 from app.db.engine import create_engine, driver_connection, open_engines
@@ -25,17 +27,20 @@ from app.runtime import Runtime
 from app.schemas.documents import DocumentFields
 from app.schemas.users import UserCreate
 from app.services.documents import Upload
-from tests.conftest import MakeTenant, Tenant, make_database
+from tests.api import people
+from tests.api.people import Join, Person
+from tests.conftest import ROOT, MakeTenant, Tenant, make_database
+
+join = people.join
 
 SHARED_TEXT = "The canteen of the harbour opens at seven and serves lentil soup."
 PRIVATE_TEXT = "The harbour master keeps the spare key under the third mooring post."
 INSTALLATION = {"embedding_spaces", "model_prices", "alembic_version"}
-OWNED = {
+FILLED = {
     "chat_sessions", "messages", "message_sources", "turns", "turn_events", "feedback", "documents", "chunks",
-    "chunk_embeddings", "usage_records", "completion_heads", "document_versions", "masking_maps", "users",
-    "refresh_tokens",
+    "chunk_embeddings", "masking_maps", "users", "refresh_tokens", "jobs", "api_keys", "audit_log",
 }  # fmt: skip
-"""Tables of which a user sees their own rows alone."""
+"""Tables in which `filled` leaves rows."""
 
 
 async def filled(tenant: Tenant) -> None:
@@ -119,7 +124,7 @@ async def test_without_a_tenant_nothing_is_seen_and_nothing_added(pair: tuple[Te
     names = [*await tables(runtime), "tenants"]
     async with driver_connection(runtime.owner) as owner:
         there = await counts(owner, names)
-    assert {name for name in OWNED if there[name]} >= OWNED - {"usage_records", "completion_heads", "document_versions"}
+    assert not [name for name in FILLED if not there[name]]
     async with acting(runtime, None) as connection:
         assert await counts(connection, names) == dict.fromkeys(names, 0)
         for name in names:
@@ -162,6 +167,11 @@ async def changed(connection: asyncpg.Connection, statement: str, *values: objec
 
 
 OF_A_MESSAGE = "(SELECT s.user_id FROM chat_sessions s JOIN messages m ON m.session_id = s.id WHERE m.id = message_id)"
+OF_ITS_SUBJECT = (
+    "coalesce((SELECT s.user_id FROM chat_sessions s WHERE s.id = subject_id), "
+    "(SELECT d.owner_id FROM documents d WHERE d.id = subject_id), '-')"
+)
+DIGEST = "user_digest = sha256(convert_to(concat_ws(chr(10), 'user', u.tenant_id, u.id), 'UTF8'))"
 WHOSE = {
     "chat_sessions": "user_id",
     "usage_records": "user_id",
@@ -178,34 +188,103 @@ WHOSE = {
     "feedback": OF_A_MESSAGE,
     "turn_events": "(SELECT s.user_id FROM chat_sessions s JOIN turns t ON t.session_id = s.id WHERE t.id = turn_id)",
     "document_versions": "(SELECT d.owner_id FROM documents d WHERE d.id = document_id)",
+    "idempotency_keys": f"CASE WHEN principal ~ '^user:' THEN split_part(principal, ':', 3) ELSE {OF_ITS_SUBJECT} END",
+    "webhooks": "'-'",
+    "api_keys": "coalesce(created_by::text, '-')",
+    "audit_log": "coalesce(CASE object_type WHEN 'user' THEN object_id ELSE substring(actor, 'user:(.*)') END, '-')",
+    "erasures": f"coalesce((SELECT u.id::text FROM users u WHERE u.tenant_id = erasures.tenant_id AND {DIGEST}), '-')",
+    "budgets": "CASE WHEN scope = 'user' THEN scope_id ELSE '-' END",
+    "budget_reservations": "user_id",
+    "jobs": "CASE WHEN kind = 'webhook.deliver' THEN '-' END",
 }
+"""For a row, the user who sees it; `-` is none, null everybody of the tenant."""
+EVERYBODYS = {"jobs", "corpus_statistics", "term_statistics"}
+"""Of which a user sees what is others'. docs/tenancy.md lists them."""
 
 
-async def test_a_user_sees_their_own_rows_alone(tenant: Tenant) -> None:
-    await filled(tenant)
-    assert WHOSE.keys() == OWNED
-    ravi = Caller(tenant.caller.tenant_id, "ravi", scopes=frozenset({"chat", "ingest"}))
+def test_what_a_user_sees_of_others_is_listed() -> None:
+    page = (ROOT / "docs" / "tenancy.md").read_text()
+    section = page.partition("### What a user sees of others")[2].partition("## ")[0]
+    assert set(re.findall(r"`(\w+)`(?=[^|]*\|.*\|\n)", section)) == EVERYBODYS
+
+
+async def acted(tenant: Tenant, person: Person) -> str:
+    """Their id, when they have left a row in each table where users leave any."""
+    made = {"Idempotency-Key": "mine"}
+    session = await person.http.post("/api/v1/sessions", json={}, headers=made)
+    note = await person.http.post("/api/v1/documents", json={"title": "n", "text": f"{PRIVATE_TEXT} {person.id}"})
+    await tenant.ended(note.json()["id"])
+    named = {"user_id": person.id}
+    for path, body in (("sessions", named), ("webhooks", {"url": "https://1.1.1.1/hook"})):
+        other = await tenant.http.post(f"/api/v1/{path}", json=body, headers={"Idempotency-Key": person.id})
+        assert other.status_code == 201, other.text
+    asked = await person.http.post(f"/api/v1/sessions/{session.json()['id']}/chat", json={"message": "Which keys?"})
+    assert asked.status_code == 200, asked.text
+    digest = user_digest(tenant.caller.tenant_id, person.id)
     async with driver_connection(tenant.runtime.owner) as owner:
-        theirs = {
-            name: await owner.fetchval(
-                f"SELECT count(*) FROM {name} WHERE tenant_id = $1 AND coalesce({whose}, 'ravi') = 'ravi'",
-                tenant.caller.tenant_id,
-            )
-            for name, whose in WHOSE.items()
-        }
-        everybodys = await counts_of(owner, tenant.caller.tenant_id)
-    async with acting(tenant.runtime, ravi) as connection:
-        assert await counts(connection, [*WHOSE]) == theirs
-        told = await connection.fetch("SELECT content FROM chunks")
-        assert not any("meera" in row["content"] for row in told)
-        assert any("ravi" in row["content"] for row in told)
-    assert all(theirs[name] < everybodys[name] for name in ("chat_sessions", "messages", "turn_events", "chunks"))
+        for statement, *values in (
+            ("api_keys (id, tenant_id, name, prefix, key_hash, scopes, created_by) "
+             "VALUES ($1, $2, 'k', 'k', $3, $4, $5)",
+             new_id(), tenant.caller.tenant_id, digest, ["chat"], UUID(person.id)),
+            ("erasures (id, tenant_id, user_digest, requested_by, receipt_hash, finished_at) "
+             "VALUES ($1, $2, $3, 'self', $3, now())", new_id(), tenant.caller.tenant_id, digest),
+            ("budgets (tenant_id, scope, scope_id, period, starts_on) VALUES ($1, 'user', $2, 'day', current_date)",
+             tenant.caller.tenant_id, person.id),
+            ("budget_reservations (id, tenant_id, user_id, model, input_tokens, tokens, cost, expires_at) "
+             "VALUES ($1, $2, $3, 'm', 1, 1, 0, now() + interval '1 hour')",
+             new_id(), tenant.caller.tenant_id, person.id),
+        ):  # fmt: skip
+            await owner.execute(f"INSERT INTO {statement}", *values)
+    return person.id
 
 
-async def counts_of(owner: asyncpg.Connection, tenant_id: UUID) -> dict[str, int]:
+async def test_a_user_sees_their_own_rows_alone(new_tenant: MakeTenant, join: Join) -> None:
+    tenant = await new_tenant()
+    await filled(tenant)
+    one, other = [await acted(tenant, await join(tenant)) for _ in range(2)]
+    names = await tables(tenant.runtime)
+    assert {*names} == WHOSE.keys() | EVERYBODYS, "a new table: whose are its rows, or why are they everybody's?"
+    async with driver_connection(tenant.runtime.owner) as owner:
+        ravis, ones, all_ = [await counts_for(owner, tenant, user) for user in ("ravi", one, None)]
+    for user, theirs in (("ravi", ravis), (one, ones)):
+        async with acting(tenant.runtime, Caller(tenant.caller.tenant_id, user)) as connection:
+            assert await counts(connection, [*WHOSE]) == theirs
+            told = " ".join(row["content"] for row in await connection.fetch("SELECT content FROM chunks"))
+            assert user in told
+            assert not [name for name in ("ravi", "meera", one, other) if name != user and name in told]
+    admin = Caller(tenant.caller.tenant_id, one, scopes=frozenset({"admin"}))
+    async with acting(tenant.runtime, admin) as connection:
+        for name in ("webhooks", "api_keys", "audit_log", "erasures", "users", "jobs"):
+            assert (await counts(connection, [name]))[name] == all_[name]
+    mine = {"webhooks"}  # nothing is a user's own there
+    assert not [n for n in WHOSE if all_[n] and not (ravis[n] or ones[n]) and n not in mine]
+    assert not [n for n in WHOSE if n not in {"document_versions", "completion_heads", "usage_records"} and not all_[n]]
+    assert not [n for n in WHOSE if ones[n] == all_[n] != 0]
+
+
+async def counts_for(owner: asyncpg.Connection, tenant: Tenant, user: str | None) -> dict[str, int]:
+    """What they should see; without a name, everything of the tenant."""
     return {
-        name: await owner.fetchval(f"SELECT count(*) FROM {name} WHERE tenant_id = $1", tenant_id) for name in WHOSE
+        name: await owner.fetchval(
+            f"SELECT count(*) FROM {name} WHERE tenant_id = $1 AND ($2::text IS NULL OR coalesce({whose}, $2) = $2)",
+            tenant.caller.tenant_id,
+            user,
+        )
+        for name, whose in WHOSE.items()
     }
+
+
+async def test_who_deletes_something_empties_what_a_key_was_answered(new_tenant: MakeTenant, join: Join) -> None:
+    """A transaction of the user sees the answer to the key that made their session."""
+    tenant = await new_tenant()
+    person = await join(tenant)
+    body, key = {"user_id": person.id}, {"Idempotency-Key": "k"}
+    made = await tenant.http.post("/api/v1/sessions", json=body, headers=key)
+    assert (await person.http.delete(f"/api/v1/sessions/{made.json()['id']}")).status_code == 204
+    async with driver_connection(tenant.runtime.owner) as owner:
+        rows = await owner.fetch("SELECT body FROM idempotency_keys WHERE tenant_id = $1", tenant.caller.tenant_id)
+    assert [row["body"] for row in rows] == [None]
+    assert (await tenant.http.post("/api/v1/sessions", json=body, headers=key)).json()["code"] == "gone"
 
 
 async def test_a_user_changes_no_document_of_everybody_and_an_administrator_may(tenant: Tenant) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from app.providers.targets import TargetRefused
 from app.providers.webhooks import WebhookFailed, WebhookSender
 from tests.integration.processes import free_port
 from tests.integration.receivers import receiving
@@ -259,3 +260,21 @@ class TestAnswer:
         async with speaking(endless_body) as url:
             assert await send(url) == 200
         assert sent < 16 * 2**20  # what the sockets hold, and no more
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed", "may"),
+    [
+        ("http://nobody.invalid/hook", "", False),
+        ("http://nobody.invalid/hook", "10.0.0.0/8, other.invalid", False),
+        ("https://nobody.invalid/hook", "", True),
+        ("http://Nobody.invalid./hook", "nobody.invalid", True),
+    ],
+)
+async def test_a_name_without_an_address_still_wants_tls_in_production(url: str, allowed: str, may: bool) -> None:
+    sender = WebhookSender(allowed, https_only=True)
+    if may:
+        await sender.check(url)
+    else:
+        with pytest.raises(TargetRefused):
+            await sender.check(url)

@@ -35,6 +35,7 @@ ACTS: dict[str, Act] = {
     "login": lambda limits, number: limits.hit_login(f"198.51.100.{number}", "ravi"),
     "login_address": lambda limits, number: limits.hit_login("198.51.100.1", f"user {number}"),
     "chat": lambda limits, _: limits.hit_principal("chat", CALLER),
+    "embeddings": lambda limits, _: limits.hit_principal("embeddings", CALLER),
     "uploads": lambda limits, _: limits.hit_principal("uploads", CALLER),
     "upload_mb": lambda limits, _: limits.hit_principal("upload_mb", CALLER),
     "frames": lambda limits, _: limits.hit_principal("frames", CALLER),

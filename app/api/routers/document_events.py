@@ -4,7 +4,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from app.api.bodies import JSON_BYTES
-from app.api.deps import ChatCaller, IdPath, RuntimeDep, parse_id
+from app.api.deps import IdPath, RuntimeDep, StatusCaller, parse_id
 from app.api.guard import GuardedRoute
 from app.api.streams import EventStream, frame
 from app.services.document_events import DocumentEvent
@@ -24,7 +24,7 @@ EVENTS: dict[int | str, dict[str, Any]] = {
     "/{document_id}/events", operation_id="documents_events", summary="Watch a document's indexing (SSE)",
     response_class=Response, responses=EVENTS,
 )  # fmt: skip
-async def events(runtime: RuntimeDep, caller: ChatCaller, document_id: IdPath) -> EventStream:
+async def events(runtime: RuntimeDep, caller: StatusCaller, document_id: IdPath) -> EventStream:
     id_ = parse_id(document_id, document_not_found())
     await runtime.documents.get(caller, id_)
     return EventStream(runtime.document_events.follow(caller, id_), _frame)

@@ -14,6 +14,7 @@ from app.api.deps import (
     PagingDep,
     RateLimitsDep,
     RuntimeDep,
+    StatusCaller,
     VersionQuery,
     parse_id,
 )
@@ -139,7 +140,7 @@ async def _blocks(file: UploadFile) -> AsyncIterator[bytes]:
 )  # fmt: skip
 async def list_(
     runtime: RuntimeDep,
-    caller: ChatCaller,
+    caller: StatusCaller,
     paging: PagingDep,
     status: Status | None = None,
     collection: Annotated[str | None, Query(max_length=255)] = None,
@@ -150,7 +151,7 @@ async def list_(
 
 
 @router.get("/{document_id}", operation_id="documents_get", summary="Read a document's state")
-async def get(runtime: RuntimeDep, caller: ChatCaller, document_id: IdPath) -> DocumentOut:
+async def get(runtime: RuntimeDep, caller: StatusCaller, document_id: IdPath) -> DocumentOut:
     return await runtime.documents.get(caller, parse_id(document_id, document_not_found()))
 
 

@@ -1,21 +1,25 @@
 """OpenAI's API, so that any of its clients can chat with the documents."""
 
-import base64
 import json
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import JSONResponse
 
 from app.api.bodies import JSON_BYTES
-from app.api.deps import ChatCaller, RuntimeDep
+from app.api.deps import ChatCaller, RateLimitsDep, RuntimeDep
 from app.api.errors import STATUS
 from app.api.guard import GuardedRoute
+from app.api.idempotency import OnceDep
+from app.api.leaving import CLIENT_LEFT, ClientLeft, while_waiting
 from app.api.openai_answers import Answer, Chunk, begun
+from app.api.openai_embeddings import embedding_list
 from app.api.openai_errors import PREFIX, openai_error
 from app.api.openai_requests import conversation, texts_to_embed
 from app.api.rate_limit import counts_as
 from app.api.streams import EventStream
+from app.core.caller import Caller
 from app.core.errors import RagchatError
 from app.schemas.openai import Completion, CompletionRequest, EmbeddingList, EmbeddingRequest, Model, ModelList
 from app.services.completions import MODELS, model_not_found
@@ -48,9 +52,21 @@ async def get_model(_caller: ChatCaller, model: Annotated[str, Path(max_length=2
     summary="Ask; the messages before the last one are the conversation so far",
 )  # fmt: skip
 @counts_as("chat")
-async def complete(runtime: RuntimeDep, caller: ChatCaller, request: Request, body: CompletionRequest) -> Response:
-    reply = await runtime.completions.answer(caller, conversation(body))
-    answer = Answer(reply, body.model, str(request.base_url).rstrip("/"))
+async def complete(
+    runtime: RuntimeDep, caller: ChatCaller, request: Request, once: OnceDep, body: CompletionRequest
+) -> Response:
+    asked, base_url = conversation(body), str(request.base_url).rstrip("/")
+
+    async def run(claiming: Caller) -> Response:
+        return await _told(Answer(await runtime.completions.answer(claiming, asked), body.model, base_url), body)
+
+    async def read(turn_id: UUID) -> Response:
+        return await _told(Answer(await runtime.completions.answered(caller, turn_id), body.model, base_url), body)
+
+    return await once.answer(caller, run, lambda response: response, again=read, early=True)
+
+
+async def _told(answer: Answer, body: CompletionRequest) -> Response:
     if not body.stream:
         return JSONResponse(await answer.whole())
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -71,13 +87,16 @@ def _error_frame(exc: RagchatError) -> bytes:
     "/embeddings", operation_id="openai_embeddings", response_model=EmbeddingList,
     summary="Vectors of the embedding model in use",
 )  # fmt: skip
-async def embed(runtime: RuntimeDep, _caller: ChatCaller, body: EmbeddingRequest) -> Response:
+async def embed(
+    request: Request, runtime: RuntimeDep, limits: RateLimitsDep, caller: ChatCaller, body: EmbeddingRequest
+) -> Response:
     texts = texts_to_embed(body.input)
-    made = await runtime.embeddings.embed(body.model, texts, dimensions=body.dimensions)
-    if body.encoding_format == "base64":
-        vectors: list[Any] = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in made.vectors]
-    else:
-        vectors = made.vectors.tolist()
-    data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
-    usage = {"prompt_tokens": made.tokens, "total_tokens": made.tokens}
-    return JSONResponse({"object": "list", "data": data, "model": made.model, "usage": usage})
+    space = runtime.embeddings.space(body.model, dimensions=body.dimensions)
+    with runtime.embeddings.place(caller):
+        await limits.hit_principal("embeddings", caller, len(texts))
+        batches = runtime.embeddings.embed(space, texts)
+        written = embedding_list(batches, space.model, body.encoding_format or "float")
+        try:
+            return Response(await while_waiting(request, written), media_type="application/json")
+        except ClientLeft:
+            return Response(status_code=CLIENT_LEFT)

@@ -1,12 +1,29 @@
 """Aadhaar, India's number of residents, and the virtual ID that stands for it."""
 
+from collections.abc import Iterator
+
 from app.privacy.checksums import verhoeff
+from app.privacy.divided import Divided, find_divided
+from app.privacy.entity import Span
+from app.privacy.folding import Folded
 from app.privacy.numbers import Number, Rule, number
+
+_LENGTH = 12
 
 
 def _aadhaar(candidate: Number) -> bool:
-    """One that is called so is one, even mistyped."""
-    return (candidate.digits[0] > "1" and verhoeff(candidate.digits)) or candidate.labelled("aadhaar")
+    """One that is called so is one, even mistyped, or in groups that nobody writes."""
+    right = candidate.shaped and candidate.digits[0] > "1" and verhoeff(candidate.digits)
+    return len(candidate.digits) == _LENGTH and (right or candidate.labelled("aadhaar"))
+
+
+def _divided(row: Divided) -> bool:
+    right = row.sizes == (4, 4, 4) and row.digits[0] > "1" and verhoeff(row.digits)
+    return len(row.digits) == _LENGTH and (right or row.labelled("aadhaar"))
+
+
+def _find_divided(folded: Folded) -> Iterator[Span]:
+    return find_divided(folded, _divided, least=_LENGTH)
 
 
 def _vid(candidate: Number) -> bool:
@@ -19,5 +36,5 @@ def _display(value: str) -> str:
     return f"XXXX XXXX {''.join(char for char in value if char.isdigit())[-4:]}"
 
 
-AADHAAR = number("AADHAAR", Rule(frozenset({(12,), (4, 4, 4)}), _aadhaar), display=_display)
+AADHAAR = number("AADHAAR", Rule(frozenset({(12,), (4, 4, 4)}), _aadhaar, loose=True), _find_divided, display=_display)
 VID = number("VID", Rule(frozenset({(16,), (4, 4, 4, 4)}), _vid))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from app.privacy import checksums
 from app.privacy.characters import GAP
@@ -55,9 +56,15 @@ def _of_length(text: str, start: int, behind: int) -> int | None:
     if not 0 < length <= len(places) or text[places[length - 1] + 1 :][:1].isalnum():
         return None
     value = "".join(text[at] for at in places[:length])
-    if not checksums.iban(value.upper()) or (value.upper() != value and places[length - 1] - start >= length):
+    if not checksums.iban(value.upper()) or (value.upper() != value and not _as_printed(text, places[:length])):
         return None
     return places[length - 1] + 1
+
+
+def _as_printed(text: str, places: list[int]) -> bool:
+    """Small letters are words unless nothing divides them, or groups of four, or it is called so."""
+    first, gaps = places[0], [at for at, (one, next_) in enumerate(pairwise(places), 1) if next_ > one + 1]
+    return all(at % 4 == 0 for at in gaps) or labelled(text, first, places[-1] + 1, "iban")
 
 
 def _account(candidate: Number) -> bool:

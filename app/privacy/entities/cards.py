@@ -1,6 +1,11 @@
 """Payment cards: the issuer's range, its lengths, the check digit."""
 
+from collections.abc import Iterator
+
 from app.privacy.checksums import luhn
+from app.privacy.divided import find_divided
+from app.privacy.entity import Span
+from app.privacy.folding import Folded
 from app.privacy.numbers import Number, Rule, number
 
 _RANGES = (
@@ -46,8 +51,17 @@ def _prefixes(length: int) -> frozenset[str]:
 _PREFIXES = {length: _prefixes(length) for length in range(13, 20)}
 
 
+def _is_card(digits: str) -> bool:
+    return digits[:4] in _PREFIXES.get(len(digits), ()) and luhn(digits)
+
+
 def _card(card: Number) -> bool:
-    return card.digits[:4] in _PREFIXES[len(card.digits)] and luhn(card.digits)
+    """In groups that nobody prints, none of a single digit: those are a row of small numbers."""
+    return _is_card(card.digits) and (card.shaped or min(map(len, card.groups)) > 1)
+
+
+def _find_divided(folded: Folded) -> Iterator[Span]:
+    return find_divided(folded, lambda row: row.sizes in _SHAPES and _is_card(row.digits), least=13)
 
 
 def _display(value: str) -> str:
@@ -55,4 +69,4 @@ def _display(value: str) -> str:
     return f"**** {''.join(char for char in value if char.isdigit())[-4:]}"
 
 
-CARD = number("CARD", Rule(_SHAPES, _card), display=_display)
+CARD = number("CARD", Rule(_SHAPES, _card, loose=True), _find_divided, display=_display)

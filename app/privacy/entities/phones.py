@@ -1,12 +1,25 @@
 """Indian mobile numbers, with and without the country's code or the trunk zero."""
 
 import re
+from collections.abc import Iterator
 
+from app.privacy.divided import Divided, find_divided
+from app.privacy.entity import Span
+from app.privacy.folding import Folded
+from app.privacy.labels import OTHER
 from app.privacy.numbers import Number, Rule, number
 from app.privacy.runs import Shape
 
 _MOBILE = re.compile(r"(?:(?:00)?91|0)?[6-9][0-9]{9}")
-_SHAPES = ((10,), (5, 5), (4, 6), (3, 3, 4), (4, 3, 3), (3, 4, 3))
+_PAIRS = (2, 2, 2, 2, 2)
+_SHAPES = ((10,), (5, 5), (4, 6), (3, 3, 4), (4, 3, 3), (3, 4, 3), (5, 3, 2), _PAIRS)
+_DIVIDED = frozenset({(5, 5), (3, 3, 4), (4, 3, 3), (3, 4, 3), _PAIRS})
+_TOUCHED = re.compile(
+    r"(?<![A-Za-z])(?:ph|phone|tel|mob|mobile|cell|whatsapp)((?:\+?91|0)?[6-9][0-9]{9})(?![0-9A-Za-z])"
+    r"|(?<![0-9A-Za-z])(\+?(?:91|0)?[6-9][0-9]{9})(?:ext|x)[0-9]{1,5}(?![0-9A-Za-z])",
+    re.IGNORECASE,
+)
+"""A word for it before, an extension behind."""
 _PREFIXES = (1, 2, 4)
 """Lengths of 0, 91 and 0091, before the number or written together with its first group."""
 
@@ -22,11 +35,35 @@ def _shapes() -> frozenset[Shape]:
 def _mobile(candidate: Number) -> bool:
     if _MOBILE.fullmatch(candidate.digits) is None:
         return False
-    return candidate.shaped or candidate.international or candidate.labelled("phone")
+    if candidate.international or candidate.labelled("phone"):
+        return True
+    paired = tuple(map(len, candidate.groups[-5:])) == _PAIRS  # with spaces it is a row of small numbers
+    return candidate.shaped and (not paired or "-" in candidate.text[candidate.start : candidate.end])
+
+
+def _divided(row: Divided) -> bool:
+    """A point between two groups is a decimal one unless each has five digits; a tab divides cells."""
+    if _MOBILE.fullmatch(row.digits) is None:
+        return False
+    if row.labelled("phone"):
+        return True
+    return row.sizes in _DIVIDED and row.divider != "\t" and not row.labelled(OTHER)
+
+
+def _find_divided(folded: Folded) -> Iterator[Span]:
+    return find_divided(folded, _divided, least=10)
+
+
+def _find_touched(folded: Folded) -> Iterator[Span]:
+    """ph9848022338, +919848022338ext5: letters that touch it say what it is."""
+    for match in folded.codes(_TOUCHED):
+        yield match.span(match.lastindex or 0)
 
 
 def _last_ten(value: str) -> str:
     return "".join(char for char in value if char.isdigit())[-10:]
 
 
-PHONE = number("PHONE", Rule(_shapes(), _mobile, loose=True, dividers=" -.()"), canonical=_last_ten)
+PHONE = number(
+    "PHONE", Rule(_shapes(), _mobile, loose=True, dividers=" -.()"), _find_divided, _find_touched, canonical=_last_ten
+)

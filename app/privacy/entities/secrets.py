@@ -30,6 +30,7 @@ _KEYS = (
     ("pypi-", f"{_B64}{{50,256}}+"),
     ("SG.", rf"{_B64}{{22}}\.{_B64}{{43}}"),
     ("rgc_", f"{_B64}{{43}}"),
+    ("rgr_", f"{_B64}{{43}}"),
 )
 _AWS_KEYS = tuple(
     (mark, "[A-Z2-7]{16}(?![0-9A-Za-z])")
@@ -45,6 +46,13 @@ _PRIVATE = (
 )
 _VALUE = r"[ ]?[\"'`]?(?:(?:Bearer|Basic)[ ])?([0-9A-Za-z_\-/+.~=!@#$%^&*]{8,512}+)"
 _NAMED = tuple(re.compile(mark + _VALUE) for mark in ("=", ":"))
+_SAID = re.compile(
+    r"(?<![0-9A-Za-z])(?:passw(?:or)?d|passcode|pwd) (?:is |was )?[\"'`]?"
+    r"([0-9A-Za-z_\-/+.~=!@#$%^&*]{7,127}[0-9A-Za-z_\-/+~=!@#$%^&*])",
+    re.IGNORECASE,
+)
+"""In a sentence, as people write it."""
+_SAID_WORDS = ("assw", "ASSW", "asscode", "ASSCODE", "wd ", "WD ")
 _BEARER = ("earer ", re.compile(r"earer ([0-9A-Za-z_\-/+.~=]{16,4096}+)"))
 _PASSWORDS = ("passw", "pwd", "పాస్వ", "पासव")
 _LEAST = 16
@@ -75,6 +83,8 @@ def _named(folded: Folded) -> Iterator[Span]:
             long_enough = name.startswith(_PASSWORDS) or len(match.group(1)) >= _LEAST
             if long_enough and "secret" in kinds(name) and _mixed(match.group(1)):
                 yield match.span(1)
+    if any(word in text for word in _SAID_WORDS):
+        yield from (match.span(1) for match in _SAID.finditer(text) if _mixed(match.group(1)))
     mark, bearer = _BEARER
     if mark in text:
         yield from (match.span(1) for match in bearer.finditer(text) if _mixed(match.group(1)))
