@@ -5,6 +5,7 @@ import importlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from app.db.engine import driver_connection
 from app.rag.search_words import search_form
@@ -68,6 +69,17 @@ class Application:
 
         return way
 
+    async def nearest(self, question: Question, _: int) -> Found:
+        """The part of the statement that is the vector leg, for as many ids as the raw way gives."""
+        async with self._runtime.uow(CALLER) as uow:
+            began = time.perf_counter()
+            query = self._query(question, True, False, None)
+            await uow.chunks._prepare(query, self._runtime.settings.exact_search_limit)
+            statement, values = uow.chunks.statement(query, exact=False)
+            rows = await uow.chunks._fetch(_leg_alone(statement.text), values | {"fetched": TOP_K})
+            inside = time.perf_counter() - began
+        return Found([row["id"] for row in rows], inside)
+
     async def retrieve(self, question: Question, _: int) -> Found:
         """The service's method, which embeds the question first."""
         found = await self._runtime.retrieval.retrieve(
@@ -95,6 +107,12 @@ class Application:
             by_text=words,
             collection=collection,
         )
+
+
+@cache
+def _leg_alone(statement: str) -> TextClause:
+    before, _, _ = statement.partition("scored AS")
+    return text(f"{before.rstrip().removesuffix(',')} SELECT id FROM vector_leg ORDER BY distance LIMIT :fetched")  # noqa: S608
 
 
 class Raw:
