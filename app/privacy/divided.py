@@ -5,13 +5,10 @@ may be a decimal number, a path or two cells of a table: the rule of a kind deci
 """
 
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from app.privacy.entity import Span
-from app.privacy.folding import Folded
 from app.privacy.labels import labelled
-from app.privacy.runs import MOST_DIGITS, Shape
+from app.privacy.runs import LEAST_DIGITS, MOST_DIGITS, Shape
 
 _DIVIDERS = "./_\t\u00b7\u30fb\uff65"
 _ROW = re.compile(
@@ -30,16 +27,20 @@ class Divided:
     sizes: Shape
     divider: str
 
+    @property
+    def span(self) -> tuple[int, int]:
+        return self.start, self.end
+
     def labelled(self, kind: str) -> bool:
         return labelled(self.text, self.start, self.end, kind)
 
 
-def find_divided(folded: Folded, accepts: Callable[[Divided], bool], *, least: int) -> Iterator[Span]:
-    """Of so many digits at least."""
-    for match in _ROW.finditer(folded.text):
+def find_divided(text: str) -> list[Divided]:
+    """Those of as many digits as a number of any kind may have."""
+    found: list[Divided] = []
+    for match in _ROW.finditer(text):
         groups = match.group().split(match.group(1))
         sizes = tuple(map(len, groups))
-        if least <= sum(sizes) <= MOST_DIGITS:
-            row = Divided(folded.text, *match.span(), "".join(groups), sizes, match.group(1))
-            if accepts(row):
-                yield match.span()
+        if LEAST_DIGITS <= sum(sizes) <= MOST_DIGITS:
+            found.append(Divided(text, *match.span(), "".join(groups), sizes, match.group(1)))
+    return found

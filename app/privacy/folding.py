@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from app.privacy.characters import GAP
+from app.privacy.divided import Divided, find_divided
 from app.privacy.runs import Rows, find_rows
 
 _ESCAPES = {"%20": "\u00a0", "%2b": "+", "%2d": "-", "%40": "@"}
@@ -70,6 +71,10 @@ class Folded:
     @cached_property
     def rows(self) -> Rows:
         return find_rows(self.text)
+
+    @cached_property
+    def divided(self) -> list[Divided]:
+        return find_divided(self.text)
 
     @cached_property
     def _regions(self) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from app.privacy.checksums import verhoeff
-from app.privacy.divided import Divided, find_divided
+from app.privacy.divided import Divided
 from app.privacy.entity import Span
 from app.privacy.folding import Folded
 from app.privacy.numbers import Number, Rule, number
@@ -23,7 +23,7 @@ def _divided(row: Divided) -> bool:
 
 
 def _find_divided(folded: Folded) -> Iterator[Span]:
-    return find_divided(folded, _divided, least=_LENGTH)
+    return (row.span for row in folded.divided if _divided(row))
 
 
 def _vid(candidate: Number) -> bool:

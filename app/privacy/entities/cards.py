@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from app.privacy.checksums import luhn
-from app.privacy.divided import find_divided
 from app.privacy.entity import Span
 from app.privacy.folding import Folded
 from app.privacy.numbers import Number, Rule, number
@@ -61,7 +60,7 @@ def _card(card: Number) -> bool:
 
 
 def _find_divided(folded: Folded) -> Iterator[Span]:
-    return find_divided(folded, lambda row: row.sizes in _SHAPES and _is_card(row.digits), least=13)
+    return (row.span for row in folded.divided if row.sizes in _SHAPES and _is_card(row.digits))
 
 
 def _display(value: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from app.privacy.divided import Divided, find_divided
+from app.privacy.divided import Divided
 from app.privacy.entity import Span
 from app.privacy.folding import Folded
 from app.privacy.labels import OTHER
@@ -51,7 +51,7 @@ def _divided(row: Divided) -> bool:
 
 
 def _find_divided(folded: Folded) -> Iterator[Span]:
-    return find_divided(folded, _divided, least=10)
+    return (row.span for row in folded.divided if _divided(row))
 
 
 def _find_touched(folded: Folded) -> Iterator[Span]:
