@@ -2,7 +2,10 @@
 
 import asyncio
 
-from sqlalchemy import text
+import asyncpg
+import psutil  # type: ignore[import-untyped]
+import pytest
+from sqlalchemy import URL, text
 
 from app.db.engine import create_engine
 
@@ -37,3 +40,14 @@ async def test_taking_a_connection_costs_no_statement(database_url: str) -> None
         assert asked == ["BEGIN;", "COMMIT;"]  # prepared statements are not told
     finally:
         await engine.dispose()
+
+
+async def test_the_embedded_server_keeps_many_pages(postgres: URL) -> None:
+    """A quarter of the machine's memory, at most 1 GB."""
+    connection = await asyncpg.connect(host=str(postgres.query["host"]), user="postgres", database="postgres")
+    try:
+        pages = await connection.fetchval("SELECT setting::int FROM pg_settings WHERE name = 'shared_buffers'")
+    finally:
+        await connection.close()
+    quarter = psutil.virtual_memory().total // 4
+    assert pages * 8192 == pytest.approx(min(quarter, 2**30), abs=2**20)
