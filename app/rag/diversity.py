@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-NEARLY_AS_GOOD = 0.95
+NEARLY_AS_GOOD = 0.92
 """Of a better passage's score: what comes so near may well be the one that answers."""
 
 

@@ -83,7 +83,8 @@ async def test_a_key_does_what_it_was_made_for(new_tenant: MakeTenant) -> None:
         ("chat", "DELETE", f"/documents/{uuid4()}", None),
         ("ingest", "POST", "/sessions", {"user_id": "a"}),
         ("ingest", "POST", "/search", {"query": "a"}),
-        ("ingest", "GET", "/documents", None),
+        ("ingest", "GET", f"/documents/{uuid4()}/chunks", None),
+        ("ingest", "GET", f"/documents/{uuid4()}/content", None),
     ):
         key = f"rgc_{new_id()}{new_id()}"
         await make_tenant(tenant.runtime, new_id(), key, scopes=(scope,))

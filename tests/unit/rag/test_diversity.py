@@ -25,7 +25,7 @@ def test_repetitions_come_last() -> None:
 
 
 def test_what_is_nearly_as_good_stays() -> None:
-    hits = [hit("a", 1, 5, score=0.52), hit("b", 1, 6), hit("c", 2, 8)]
+    hits = [hit("a", 1, 5, score=0.54), hit("b", 1, 6), hit("c", 2, 8)]
     assert diverse(hits, 2) == ["a", "b"]
 
 
