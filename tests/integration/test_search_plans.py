@@ -22,7 +22,7 @@ from app.runtime import Runtime, open_runtime
 from app.services.statistics import StatisticsService
 from tests.conftest import make_database, make_settings, make_tenant
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.xdist_group("plans"), pytest.mark.timeout(300)]
 CHUNKS = 100_000
 DOCUMENTS = 5_000
 WIDTH = 8
