@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from app.api.outbox import TOO_SLOW, Closing, Outbox
 from app.core.background import cancel
 from app.core.errors import RagchatError, RateLimited
 from app.core.logging import get_logger
-from app.services.live_turns import Frame
+from app.services.live_turns import Frame, event_text
 from app.services.turns import error_fields, error_of
 
 SEND_SECONDS = 10.0
@@ -89,9 +88,7 @@ class Socket:
             self._outbox.close(closing)
 
     def _outside(self, type_: str, fields: dict[str, Any]) -> str:
-        moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        head = {"type": type_, "session_id": str(self._session_id), "turn_id": None, "seq": 0, "timestamp": moment}
-        return _encode(head | fields)
+        return event_text(type_, fields, self._session_id)
 
     def bad_frame(self, code: str, message: str, reply_to: str | None) -> None:
         self.send("error", **error_fields(code, message, reply_to, retryable=False))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from app.api.sockets import CHECK_SECONDS
 from app.core.background import cancel
 from app.core.errors import RagchatError, Unauthorized
 from app.services.auth import auth_expired
-from app.services.live_turns import Frame
+from app.services.live_turns import Frame, event_text
 from app.services.turns import error_of
 
 PING_SECONDS = 15.0
@@ -50,13 +49,7 @@ def error_frame(exc: RagchatError) -> bytes:
 
 def error_frame_in(session_id: UUID) -> Callable[[RagchatError], bytes]:
     """The same as an event of the session, outside of a turn, as WebSockets have it."""
-
-    def encode(exc: RagchatError) -> bytes:
-        moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        head = {"type": "error", "session_id": str(session_id), "turn_id": None, "seq": 0, "timestamp": moment}
-        return frame("error", json.dumps(head | error_of(exc, None)))
-
-    return encode
+    return lambda exc: frame("error", event_text("error", error_of(exc, None), session_id))
 
 
 class EventStream(Response):

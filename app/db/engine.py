@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, Operat
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.core.errors import NotFound, StorageFull, Unavailable
+from app.core.errors import NotFound, RagchatError, StorageFull, Unavailable
 from app.core.logging import get_logger
 from app.db.connection import APPLICATION, CallerConnection
 
@@ -106,27 +106,37 @@ def database_errors() -> Iterator[None]:
     except PoolTimeout as exc:
         raise Unavailable("database_busy", "The database is busy; try again.", retry_after=1) from exc
     except DBAPIError as exc:
-        state = getattr(exc.orig, "sqlstate", None)
-        if state == "53100":
-            raise StorageFull from exc
-        if state == "23503":  # a foreign key: the session or document went while this was being added to it
-            raise NotFound("gone", "What this belongs to has been deleted.") from exc
-        if exc.connection_invalidated or isinstance(exc, OperationalError) or _is_disconnect(exc):
-            raise _unreachable() from exc
-        raise
+        known = _by_state(exc.orig)
+        if known is None and (exc.connection_invalidated or isinstance(exc, OperationalError)):
+            known = _unreachable()
+        if known is None:
+            raise
+        raise known from exc
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as exc:
         raise Unavailable(
             "database_refused", "The database refuses the user, the password or the database name of DATABASE_URL."
         ) from exc
     except asyncpg.TooManyConnectionsError as exc:
         raise Unavailable("database_busy", "The database is busy; try again.", retry_after=1) from exc
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as exc:
+    except asyncpg.PostgresError as exc:  # of rows that come straight from the driver
+        known = _by_state(exc)
+        if known is None:
+            raise
+        raise known from exc
+    except OSError as exc:
         raise _unreachable() from exc
 
 
-def _is_disconnect(exc: DBAPIError) -> bool:
-    state = getattr(exc.orig, "sqlstate", None) or ""
-    return state.startswith("08") or state in {"25P03", "57P01", "57P02", "57P03"}
+def _by_state(exc: BaseException | None) -> RagchatError | None:
+    """What the server's SQLSTATE means to a caller; None for what is a mistake of ours."""
+    state = getattr(exc, "sqlstate", None) or ""
+    if state == "53100":
+        return StorageFull()
+    if state == "23503":  # a foreign key: the session or document went while this was being added to it
+        return NotFound("gone", "What this belongs to has been deleted.")
+    if state.startswith("08") or state in {"25P03", "57P01", "57P02", "57P03"}:
+        return _unreachable()
+    return None
 
 
 def _unreachable() -> Unavailable:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from app.privacy.divided import Divided
 from app.privacy.entity import Entity, Span
 from app.privacy.folding import Folded
 from app.privacy.labels import labelled
@@ -93,6 +94,11 @@ class Rule:
             joints = frozenset(sum(shape[:i]) for i in range(1, len(shape)))
             found.setdefault(sum(shape), []).append(joints)
         return found
+
+
+def divided(accepts: Callable[[Divided], bool]) -> Callable[[Folded], Iterator[Span]]:
+    """Finds rows with unusual dividers, where the rule of a kind takes them."""
+    return lambda folded: (row.span for row in folded.divided if accepts(row))
 
 
 def number(name: str, rule: Rule, *more: Callable[[Folded], Iterator[Span]], **how: Callable[[str], str]) -> Entity:

@@ -96,27 +96,27 @@ def _spelled(embedding: Sequence[float] | None) -> str:
 class ChunkRepository(Repository):
     async def search(self, query: SearchQuery, *, exact_limit: int) -> tuple[list[dict[str, Any]], bool]:
         """(hits, best first; whether the search was exact). Never fewer hits than exist."""
-        tenant_size = await self._prepare(query, exact_limit)
+        tenant_size, plan = await self._prepare(query, exact_limit)
         if query.embedding is None:
             return await self._hybrid(query, exact=True), True
         if not await self._is_small(query, tenant_size, exact_limit):
             rows = await self._hybrid(query, exact=False)
             if len(rows) >= query.fetched:
                 return rows, False
-        if tenant_size is not None and tenant_size > exact_limit:
+        if plan != search_sql.AUTO:
             await self._session.execute(search_sql.OWN_PLAN)
         return await self._hybrid(query, exact=True), True
 
-    async def _prepare(self, query: SearchQuery, exact_limit: int) -> int | None:
-        """How many chunks the tenant has, where statistics tell."""
+    async def _prepare(self, query: SearchQuery, exact_limit: int) -> tuple[int | None, str]:
+        """(how many chunks the tenant has, where statistics tell; how statements are planned from now on)."""
         values = {
             "tenant": self._caller.tenant_id,
             "ef_search": str(query.ef_search),
             "one_plan": self._is_wide(query),
             "exact_limit": exact_limit,
         }
-        size: int | None = (await self._session.execute(search_sql.PREPARE, values)).scalar()
-        return size
+        row = (await self._session.execute(search_sql.PREPARE, values)).one()
+        return row.chunks, row.plan
 
     def _is_wide(self, query: SearchQuery) -> bool:
         """One person's scope is mostly about as large as the tenant's."""

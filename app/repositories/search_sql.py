@@ -75,12 +75,13 @@ PREPARE = text("""
 SELECT known.chunks, set_config('hnsw.iterative_scan', 'relaxed_order', true),
        set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.max_scan_tuples', '40000', true),
        set_config('plan_cache_mode', CASE WHEN :one_plan AND known.chunks > CAST(:exact_limit AS bigint)
-                                          THEN 'force_generic_plan' ELSE 'auto' END, true)
+                                          THEN 'force_generic_plan' ELSE 'auto' END, true) AS plan
 FROM (SELECT) AS one LEFT JOIN corpus_statistics known ON known.tenant_id = :tenant
 """)
 """How many chunks the tenant has, where that is known; and how the transaction searches. Of a large tenant one plan
 fits every question, and making a plan takes as long as searching; a small scope wants its own."""
-OWN_PLAN = text("SET LOCAL plan_cache_mode = auto")
+AUTO = "auto"
+OWN_PLAN = text(f"SET LOCAL plan_cache_mode = {AUTO}")
 
 _DISTANCE = "(e.embedding::halfvec({width}) <=> CAST(:embedding AS halfvec({width})))"
 _DISTANCES = f"""

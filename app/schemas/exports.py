@@ -46,19 +46,6 @@ class ExportedUsage(Response):
     estimated: bool
 
 
-class ExportedEvent(Response):
-    """A row of the audit log as the user may see it: of others who acted no more than what they are."""
-
-    at: datetime
-    actor: str
-    action: str
-    object_type: str | None
-    object_id: str | None
-    outcome: str
-    ip: Network | None
-    request_id: str | None
-
-
 class AuditEntryOut(Response):
     """A row of the audit log."""
 
@@ -70,3 +57,7 @@ class AuditEntryOut(Response):
     outcome: str
     ip: Network | None
     request_id: str | None
+
+
+class ExportedEvent(AuditEntryOut):
+    """The same as the user may see it: of others who acted no more than what they are."""

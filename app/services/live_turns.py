@@ -37,9 +37,16 @@ class Frame(NamedTuple):
 
 
 def make_frame(turn_id: UUID, session_id: UUID, seq: int, type_: str, fields: dict[str, Any]) -> Frame:
+    return Frame(turn_id, seq, type_, event_text(type_, fields, session_id, turn_id=str(turn_id), seq=seq))
+
+
+def event_text(
+    type_: str, fields: dict[str, Any], session_id: UUID, *, turn_id: str | None = None, seq: int = 0
+) -> str:
+    """An event as clients get it; outside of a turn unless one is given."""
     moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    head = {"type": type_, "session_id": str(session_id), "turn_id": str(turn_id), "seq": seq, "timestamp": moment}
-    return Frame(turn_id, seq, type_, _encode(head | fields))
+    head = {"type": type_, "session_id": str(session_id), "turn_id": turn_id, "seq": seq, "timestamp": moment}
+    return _encode(head | fields)
 
 
 def delta_frame(turn_id: UUID, seq: int, text: str) -> Frame:

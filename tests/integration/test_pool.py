@@ -7,7 +7,12 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from sqlalchemy import URL, text
 
-from app.db.engine import create_engine
+from app.core.caller import DEFAULT_TENANT, tenant_caller
+from app.core.errors import RagchatError, Unavailable
+from app.db.engine import create_engine, database_errors
+from app.db.uow import uow_factory
+
+CALLER = tenant_caller(DEFAULT_TENANT)
 
 
 async def test_a_connection_closed_by_the_server_is_replaced(database_url: str) -> None:
@@ -51,3 +56,37 @@ async def test_the_embedded_server_keeps_many_pages(postgres: URL) -> None:
         await connection.close()
     quarter = psutil.virtual_memory().total // 4
     assert pages * 8192 == pytest.approx(min(quarter, 2**30), abs=2**20)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_server_that_ends_a_connection_in_a_search_is_unavailable(database_url: str, when: str) -> None:
+    """Rows that come straight from the driver bring its own errors along."""
+    engine, other = create_engine(database_url, pool_size=1), create_engine(database_url, pool_size=1)
+    begin = uow_factory(engine)
+
+    async def end(pid: int) -> None:
+        async with other.connect() as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+    try:
+        with pytest.raises(Unavailable, match="database_unavailable"):
+            async with begin(CALLER) as uow:
+                ending = end(await uow._session.scalar(text("SELECT pg_backend_pid()")))
+                if when == "before":
+                    await ending
+                    await uow.chunks._fetch(text("SELECT 1"), {})
+                await asyncio.gather(uow.chunks._fetch(text("SELECT pg_sleep(5)"), {}), ending)
+        async with begin(CALLER) as uow:
+            assert await uow._session.scalar(text("SELECT 1")) == 1
+    finally:
+        await engine.dispose()
+        await other.dispose()
+
+
+def test_errors_of_the_driver_mean_what_those_of_sessions_do() -> None:
+    for raised, code in ((asyncpg.DiskFullError, "storage_full"), (asyncpg.AdminShutdownError, "database_unavailable")):
+        with pytest.raises(RagchatError) as told, database_errors():
+            raise raised
+        assert told.value.code == code
+    with pytest.raises(asyncpg.UndefinedTableError), database_errors():
+        raise asyncpg.UndefinedTableError

@@ -167,7 +167,7 @@ async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, le
     caller = Caller(corpus.caller.tenant_id, USERS[user], scopes=corpus.caller.scopes)
     small = filters in SMALL
     async with corpus.runtime.uow(caller) as uow:
-        size = await uow.chunks._prepare(query, 20_000)
+        size, _ = await uow.chunks._prepare(query, 20_000)
         assert await uow.chunks._is_small(query, size, 20_000) == small
         statement, values = uow.chunks.statement(query, exact=small)
     custom, generic = await explain(corpus, statement, values)

@@ -1,12 +1,8 @@
 """Aadhaar, India's number of residents, and the virtual ID that stands for it."""
 
-from collections.abc import Iterator
-
 from app.privacy.checksums import verhoeff
 from app.privacy.divided import Divided
-from app.privacy.entity import Span
-from app.privacy.folding import Folded
-from app.privacy.numbers import Number, Rule, number
+from app.privacy.numbers import Number, Rule, divided, number
 
 _LENGTH = 12
 
@@ -22,10 +18,6 @@ def _divided(row: Divided) -> bool:
     return len(row.digits) == _LENGTH and (right or row.labelled("aadhaar"))
 
 
-def _find_divided(folded: Folded) -> Iterator[Span]:
-    return (row.span for row in folded.divided if _divided(row))
-
-
 def _vid(candidate: Number) -> bool:
     named = candidate.labelled("vid") or candidate.labelled("aadhaar")
     return named and verhoeff(candidate.digits)
@@ -36,5 +28,7 @@ def _display(value: str) -> str:
     return f"XXXX XXXX {''.join(char for char in value if char.isdigit())[-4:]}"
 
 
-AADHAAR = number("AADHAAR", Rule(frozenset({(12,), (4, 4, 4)}), _aadhaar, loose=True), _find_divided, display=_display)
+AADHAAR = number(
+    "AADHAAR", Rule(frozenset({(12,), (4, 4, 4)}), _aadhaar, loose=True), divided(_divided), display=_display
+)
 VID = number("VID", Rule(frozenset({(16,), (4, 4, 4, 4)}), _vid))

@@ -1,11 +1,8 @@
 """Payment cards: the issuer's range, its lengths, the check digit."""
 
-from collections.abc import Iterator
-
 from app.privacy.checksums import luhn
-from app.privacy.entity import Span
-from app.privacy.folding import Folded
-from app.privacy.numbers import Number, Rule, number
+from app.privacy.divided import Divided
+from app.privacy.numbers import Number, Rule, divided, number
 
 _RANGES = (
     ("4", "4", (13, 16, 19)),  # Visa
@@ -59,8 +56,8 @@ def _card(card: Number) -> bool:
     return _is_card(card.digits) and (card.shaped or min(map(len, card.groups)) > 1)
 
 
-def _find_divided(folded: Folded) -> Iterator[Span]:
-    return (row.span for row in folded.divided if row.sizes in _SHAPES and _is_card(row.digits))
+def _divided(row: Divided) -> bool:
+    return row.sizes in _SHAPES and _is_card(row.digits)
 
 
 def _display(value: str) -> str:
@@ -68,4 +65,4 @@ def _display(value: str) -> str:
     return f"**** {''.join(char for char in value if char.isdigit())[-4:]}"
 
 
-CARD = number("CARD", Rule(_SHAPES, _card, loose=True), _find_divided, display=_display)
+CARD = number("CARD", Rule(_SHAPES, _card, loose=True), divided(_divided), display=_display)

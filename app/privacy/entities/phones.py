@@ -7,7 +7,7 @@ from app.privacy.divided import Divided
 from app.privacy.entity import Span
 from app.privacy.folding import Folded
 from app.privacy.labels import OTHER
-from app.privacy.numbers import Number, Rule, number
+from app.privacy.numbers import Number, Rule, divided, number
 from app.privacy.runs import Shape
 
 _MOBILE = re.compile(r"(?:(?:00)?91|0)?[6-9][0-9]{9}")
@@ -50,10 +50,6 @@ def _divided(row: Divided) -> bool:
     return row.sizes in _DIVIDED and row.divider != "\t" and not row.labelled(OTHER)
 
 
-def _find_divided(folded: Folded) -> Iterator[Span]:
-    return (row.span for row in folded.divided if _divided(row))
-
-
 def _find_touched(folded: Folded) -> Iterator[Span]:
     """ph9848022338, +919848022338ext5: letters that touch it say what it is."""
     for match in folded.codes(_TOUCHED):
@@ -64,6 +60,5 @@ def _last_ten(value: str) -> str:
     return "".join(char for char in value if char.isdigit())[-10:]
 
 
-PHONE = number(
-    "PHONE", Rule(_shapes(), _mobile, loose=True, dividers=" -.()"), _find_divided, _find_touched, canonical=_last_ten
-)
+_RULE = Rule(_shapes(), _mobile, loose=True, dividers=" -.()")
+PHONE = number("PHONE", _RULE, divided(_divided), _find_touched, canonical=_last_ten)
