@@ -149,7 +149,7 @@ async def open_runtime(
         stack.push_async_callback(storage.close)
         await storage.open()
         uow = uow_factory(engine)
-        spaces = SpaceService(uow, embedders, Indexes(database.owner))
+        spaces = SpaceService(uow, embedders, Indexes(database.owner), exact_limit=settings.exact_search_limit)
         await spaces.open(model)
         retrieval = await stack.enter_async_context(_open_retrieval(settings, uow, spaces))
         models = make_models(settings)

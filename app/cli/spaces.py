@@ -59,7 +59,8 @@ async def _opened(settings: Settings) -> AsyncIterator[Opened]:
     async with command_database(settings) as engine:
         uow = uow_factory(engine)
         try:
-            yield Opened(uow, SpaceService(uow, embedders, Indexes(engine)))
+            spaces = SpaceService(uow, embedders, Indexes(engine), exact_limit=settings.exact_search_limit)
+            yield Opened(uow, spaces)
         finally:
             await embedders.close()
 

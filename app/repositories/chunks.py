@@ -183,6 +183,10 @@ class ChunkRepository(Repository):
         columns = {name: [row[name] for row in rows] for name in ADDED}
         await self._session.execute(ADD, columns | {"tenant": self._caller.tenant_id})
 
+    async def settle_words(self) -> None:
+        """Words that wait for the index go into it, of all tenants: every search reads through what waits."""
+        await self._session.execute(text("SELECT ragchat_settle_words()"))
+
     async def copy_vectors(self, document_id: UUID, version: int, *, first: int, last: int) -> None:
         """Vectors of the version that search sees go to the chunks first..last that say the same, in every space."""
         values = {"tenant": self._caller.tenant_id, "document": document_id, "version": version}

@@ -47,6 +47,12 @@ WHERE c.id > :after AND {NO_VECTOR} ORDER BY c.id LIMIT :limit
 
 MISSING = text(f"SELECT count(*) FROM {VISIBLE} WHERE {NO_VECTOR}")  # noqa: S608  constants
 
+NEEDS_INDEXES = text("""
+SELECT :least <= 0 OR EXISTS (
+    SELECT FROM documents WHERE indexed_version IS NOT NULL GROUP BY tenant_id HAVING sum(chunk_count) >= :least
+)
+""")
+
 INDEXED = text("SELECT EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(:name) AND indisvalid)")
 
 LIST = text(f"""
@@ -144,6 +150,10 @@ class SpaceRepository(Repository):
     async def missing(self, space_id: int) -> int:
         """Visible chunks, of all tenants, that the space has no vector of."""
         return int((await self._session.execute(MISSING, {"space": space_id})).scalar_one())
+
+    async def needs_indexes(self, least: int) -> bool:
+        """Whether a tenant has so many visible chunks: the caller's, or any for the system."""
+        return bool((await self._session.execute(NEEDS_INDEXES, {"least": least})).scalar_one())
 
     async def indexed(self, space_id: int) -> bool:
         """Whether its HNSW index is there and valid."""

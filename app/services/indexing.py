@@ -151,6 +151,7 @@ class IndexingRun:
             raise UnreadableDocument("no_text", document=self._row.kind)
         async with self._held() as uow:
             await uow.chunks.delete_version(self._work.document_id, self._work.version, first=count)
+            await uow.chunks.settle_words()
             values = {"status": "embedding", "progress_total": count}
             if await uow.documents.update(self._work.document_id, self._work.version, values) is None:
                 raise LeaseLost

@@ -4,7 +4,7 @@ A new model gets a space of its own, which is filled in the background, indexed,
 UPDATE; the old one stays filled until it is dropped, so that the way back is one UPDATE, too.
 """
 
-from app.core.caller import SYSTEM
+from app.core.caller import SYSTEM, Caller
 from app.core.errors import Conflict, Invalid, NotFound, RagchatError, Unavailable
 from app.core.logging import get_logger
 from app.db.indexes import Indexes
@@ -12,7 +12,7 @@ from app.db.uow import UnitOfWork, UowFactory
 from app.models import EmbeddingSpace
 from app.providers.ports import Embedder
 from app.repositories.hnsw import MOST_DIMENSIONS
-from app.repositories.jobs import BACKGROUND
+from app.repositories.jobs import BACKGROUND, USUAL
 from app.repositories.spaces import SpaceState
 from app.services.embedders import Embedders
 from app.services.filling import FIRST_ID, Filler, Space
@@ -32,10 +32,12 @@ def space_not_found() -> NotFound:
 
 
 class SpaceService:
-    def __init__(self, uow: UowFactory, embedders: Embedders, indexes: Indexes) -> None:
+    def __init__(self, uow: UowFactory, embedders: Embedders, indexes: Indexes, *, exact_limit: int) -> None:
+        """`exact_limit`: scopes up to this many passages are searched without an index."""
         self._uow = uow
         self._embedders = embedders
         self._indexes = indexes
+        self._index_from = index_from(exact_limit)
         self._current: Space | None = None
         self._wanted = ""
         self._stale = False
@@ -57,14 +59,15 @@ class SpaceService:
         """
         async with self._uow(SYSTEM) as uow:
             active = await uow.spaces.active()
-            indexed = active is not None and await uow.spaces.indexed(active.id)
+            if active is not None and await self._lacks_index(uow, active.id):
+                await enqueue_fill(uow, active.id, priority=USUAL)
         if active is None:
             embedder = await self._embedders.get(model)
             async with self._uow(SYSTEM) as uow:
                 await uow.spaces.lock()
                 active = await uow.spaces.active() or await _create(uow, embedder)
-        if not indexed:
-            await self._index(active)
+            if self._index_from == 0:
+                await self._index(active)
         self._wanted = model
         self._current = await self._loaded_or_kept(active)
         if active.model != model:
@@ -85,7 +88,7 @@ class SpaceService:
             self._stale = True
             async with self._uow(SYSTEM) as uow:
                 others = [space for space in await self.kept(uow) if not space.is_active]
-                complete = [space for space in others if await _lack(uow, space.id) is None]
+                complete = [space for space in others if await self._lack(uow, space.id) is None]
             for each in complete:
                 space = await self.load(each)
                 if space is not None:
@@ -155,7 +158,7 @@ class SpaceService:
     async def complete(self, space: EmbeddingSpace) -> Space:
         """Loaded, to be searched. Conflict(space_incomplete, space_not_indexed) while it could find too little."""
         async with self._uow(SYSTEM) as uow:
-            lack = await _lack(uow, space.id)
+            lack = await self._lack(uow, space.id)
         if lack is not None:
             raise lack
         return await self._loaded(space)
@@ -194,6 +197,14 @@ class SpaceService:
             await uow.jobs.complete(lease.job_id, lease.token)
             return True
 
+    async def index_later(self, caller: Caller) -> None:
+        """The caller's passages have become more: an index that search will need is built by the job that fills."""
+        async with self._uow(caller) as uow:
+            if await uow.spaces.needs_indexes(self._index_from):
+                for space in await uow.spaces.all():
+                    if not await uow.spaces.indexed(space.id):
+                        await enqueue_fill(uow, space.id, priority=USUAL)
+
     async def switch(self, space_id: int) -> EmbeddingSpace:
         """Conflict(space_incomplete, space_not_indexed) while a search in it could find less than in the old one."""
         async with self._uow(SYSTEM) as uow:
@@ -201,7 +212,7 @@ class SpaceService:
             space = await uow.spaces.get(space_id)
             if space is None or space.is_dropping:
                 raise space_not_found()
-            lack = await _lack(uow, space_id)
+            lack = await self._lack(uow, space_id)
             if lack is not None:
                 await enqueue_fill(uow, space_id)
             elif not space.is_active:
@@ -246,8 +257,29 @@ class SpaceService:
                     return
 
 
-async def enqueue_fill(uow: UnitOfWork, space_id: int) -> None:
-    await uow.jobs.enqueue(FILL, {"space_id": space_id}, dedupe_key=f"{FILL}:{space_id}", priority=BACKGROUND)
+    async def _lack(self, uow: UnitOfWork, space_id: int) -> Conflict | None:
+        """What keeps search from finding in it all that there is, in good time."""
+        missing = await uow.spaces.missing(space_id)
+        if missing:
+            detail = f"{missing} passages have no vector in this space yet; it is being filled."
+            return Conflict("space_incomplete", detail)
+        if await self._lacks_index(uow, space_id):
+            detail = "The index of this space is not built yet; the job that fills it does it."
+            return Conflict("space_not_indexed", detail)
+        return None
+
+    async def _lacks_index(self, uow: UnitOfWork, space_id: int) -> bool:
+        return await uow.spaces.needs_indexes(self._index_from) and not await uow.spaces.indexed(space_id)
+
+
+def index_from(exact_limit: int) -> int:
+    """How many passages a tenant has when an index is built, so that it is there once search needs it. Before, it would
+    only cost each new passage as much as storing it does."""
+    return exact_limit // 2
+
+
+async def enqueue_fill(uow: UnitOfWork, space_id: int, *, priority: int = BACKGROUND) -> None:
+    await uow.jobs.enqueue(FILL, {"space_id": space_id}, dedupe_key=f"{FILL}:{space_id}", priority=priority)
 
 
 async def _create(uow: UnitOfWork, embedder: Embedder) -> EmbeddingSpace:
@@ -259,13 +291,3 @@ async def _create(uow: UnitOfWork, embedder: Embedder) -> EmbeddingSpace:
     if space.is_dropping:
         raise Conflict("space_dropping", "The space of this model is being dropped; try again when it is gone.")
     return space
-
-
-async def _lack(uow: UnitOfWork, space_id: int) -> Conflict | None:
-    """What keeps search from finding in it all that there is."""
-    missing = await uow.spaces.missing(space_id)
-    if missing:
-        return Conflict("space_incomplete", f"{missing} passages have no vector in this space yet; it is being filled.")
-    if not await uow.spaces.indexed(space_id):
-        return Conflict("space_not_indexed", "The index of this space is not built yet; the job that fills it does it.")
-    return None

@@ -104,7 +104,9 @@ async def drop_space(runtime: Runtime, job: Job) -> None:
 
 
 async def refresh_statistics(runtime: Runtime, job: Job) -> None:
-    await runtime.statistics.refresh(tenant_caller(job.tenant_id))
+    caller = tenant_caller(job.tenant_id)
+    await runtime.statistics.refresh(caller)
+    await runtime.spaces.index_later(caller)
 
 
 async def deliver_webhook(runtime: Runtime, job: Job) -> None:

@@ -49,6 +49,13 @@ async def test_starts_over_when_what_is_there_was_cut_differently(tenant: Tenant
     assert await chunk_rows(tenant, document["id"]) == before
 
 
+async def test_no_words_are_left_waiting_for_their_index(tenant: Tenant) -> None:
+    await tenant.add_text(LONG)
+    async with tenant.runtime.owner.connect() as connection:
+        pages = await connection.execute(text("SELECT gin_clean_pending_list('ix_chunks_terms')"))
+        assert pages.scalar_one() == 0
+
+
 async def test_counts_fit_the_rows(tenant: Tenant) -> None:
     document = await tenant.add_text(LONG)
     assert document["chunks"] == len(await chunk_rows(tenant, document["id"]))

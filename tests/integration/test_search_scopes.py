@@ -71,7 +71,7 @@ class Corpus:
 async def corpus(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Corpus]:
     """In a database of its own: what the planner chooses depends on everything in a table."""
     url, folder = await make_database(postgres, "test_search"), tmp_path_factory.mktemp("search")
-    async with open_runtime(make_settings(database_url=url, data_dir=folder)) as runtime:
+    async with open_runtime(make_settings(database_url=url, data_dir=folder, exact_search_limit=0)) as runtime:
         caller = tenant_caller(new_id())
         await make_tenant(runtime, caller.tenant_id, str(caller.tenant_id))
         numbered = [*enumerate(vectors(CHUNKS))]

@@ -23,8 +23,9 @@ from app.services.comparison import ComparisonService, Question
 from app.services.embedders import Embedders
 from app.services.leases import Lease, LeaseLost
 from app.services.spaces import SpaceService
+from app.services.statistics import REFRESH
 from app.worker.runner import running_worker
-from tests.conftest import make_database, make_settings
+from tests.conftest import make_database, make_settings, make_tenant
 from tests.integration.spaces import (
     BUILDER,
     CALLER,
@@ -215,18 +216,20 @@ class TestFilling:
         jobs = await world.sql("SELECT array_agg((attempts, error_code)::text) FROM jobs")
         assert jobs == ["(1,)", "(1,)"]
 
-    async def test_a_broken_index_is_built_anew(self, world: World) -> None:
-        await add_passages(world.runtime, 20)
-        id_ = await world.make(64)
-        before = await world.sql(VALID, f"{INDEX}{id_}")
-        await world.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass($1)", f"{INDEX}{id_}")
-        assert not (await world.state(id_)).indexed
-        assert await refused(world.runtime.spaces.switch(id_)) == "space_not_indexed"
-        await world.work()
-        assert (await world.state(id_)).indexed
-        assert await world.sql(VALID, f"{INDEX}{id_}") != before
-        assert await world.sql(VECTORS, id_) == 20
-        assert (await world.runtime.spaces.switch(id_)).id == id_
+    async def test_a_broken_index_is_built_anew(self, url: str, tmp_path: Path) -> None:
+        async with opened(url, tmp_path, exact_search_limit=0) as world:
+            await add_passages(world.runtime, 20)
+            id_ = await world.make(64)
+            before = await world.sql(VALID, f"{INDEX}{id_}")
+            broken = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass($1)"
+            await world.sql(broken, f"{INDEX}{id_}")
+            assert not (await world.state(id_)).indexed
+            assert await refused(world.runtime.spaces.switch(id_)) == "space_not_indexed"
+            await world.work()
+            assert (await world.state(id_)).indexed
+            assert await world.sql(VALID, f"{INDEX}{id_}") != before
+            assert await world.sql(VECTORS, id_) == 20
+            assert (await world.runtime.spaces.switch(id_)).id == id_
 
     async def test_a_build_that_a_dead_worker_left_running_is_waited_for(self, world: World) -> None:
         await add_passages(world.runtime, 20)
@@ -467,12 +470,50 @@ async def _nothing_left(world: World, id_: int) -> bool:
     )
 
 
+class TestIndexing:
+    async def test_when_a_tenant_has_half_of_what_is_searched_without(self, url: str, tmp_path: Path) -> None:
+        async with opened(url, tmp_path, exact_search_limit=200) as world:
+            await add_passages(world.runtime, 99)
+            await _statistics_refreshed(world)
+            assert not (await world.state(world.runtime.spaces.current.id)).indexed
+            await add_passages(world.runtime, 1)
+            await _statistics_refreshed(world)
+            assert (await world.state(world.runtime.spaces.current.id)).indexed
+
+    async def test_not_for_many_small_tenants(self, url: str, tmp_path: Path) -> None:
+        async with opened(url, tmp_path, exact_search_limit=20) as world:
+            await add_passages(world.runtime, 9)
+            other = new_id()
+            await make_tenant(world.runtime, other, "other")
+            for table in ("documents", "chunks", "chunk_embeddings"):
+                await world.sql(f"UPDATE {table} SET tenant_id = $1", other)
+            await add_passages(world.runtime, 9)
+            await _statistics_refreshed(world)
+        async with opened(url, tmp_path, exact_search_limit=20) as world:
+            assert not (await world.state(world.runtime.spaces.current.id)).indexed
+        async with opened(url, tmp_path, exact_search_limit=18) as world:  # an operator has lowered it
+            await world.work()
+            assert (await world.state(world.runtime.spaces.current.id)).indexed
+
+    async def test_there_and_back_without_one(self, world: World) -> None:
+        first = world.runtime.spaces.current.id
+        await add_passages(world.runtime, 20)
+        await world.runtime.spaces.switch(await world.make(64))
+        assert not (await world.state(first)).indexed
+        assert (await world.runtime.spaces.rollback()).id == first
+
+
+async def _statistics_refreshed(world: World) -> None:
+    async with world.runtime.uow(CALLER) as uow:
+        await uow.jobs.enqueue(REFRESH, {}, dedupe_key=str(new_id()))
+    await world.work()
+
+
 class TestOpening:
     async def test_the_setting_is_the_model_of_a_new_installation(self, url: str, tmp_path: Path) -> None:
         async with opened(url, tmp_path, sentence_transformer_model=f"sentence-transformers/{SHIPPED}@64") as world:
             assert world.runtime.spaces.current.model == f"{SHIPPED}@64"
             assert world.runtime.spaces.degraded() == []
-            assert (await world.state(world.runtime.spaces.current.id)).indexed
 
     @pytest.mark.parametrize("setting", [f"{SHIPPED}@64", NOWHERE])
     async def test_on_an_existing_one_the_database_decides(self, url: str, tmp_path: Path, setting: str) -> None:
@@ -562,7 +603,7 @@ class TestOpening:
         class Wide:
             name, dimensions, languages = "wide", 4096, frozenset({"*"})
 
-        service = SpaceService(world.runtime.uow, Embedders(lambda _: Wide()), None)  # type: ignore[arg-type,return-value]
+        service = SpaceService(world.runtime.uow, Embedders(lambda _: Wide()), None, exact_limit=0)  # type: ignore[arg-type,return-value]
         with pytest.raises(Invalid) as error:
             await service.create("wide")
         assert error.value.code == "invalid_dimensions"

@@ -231,7 +231,8 @@ async def url(postgres: URL) -> str:
 
 async def prepare(here: Place, url: str, count: int) -> int:
     """A database with so many passages, and a space that a worker is to fill."""
-    async with open_runtime(make_settings(database_url=url, data_dir=here.folder / "first")) as runtime:
+    settings = make_settings(database_url=url, data_dir=here.folder / "first", exact_search_limit=0)
+    async with open_runtime(settings) as runtime:
         await add_passages(runtime, count, sentences=3)
     done = await here.run("spaces", "create", NARROW, "--detach", "--json")
     return int(done.lines[0]["id"])
@@ -282,7 +283,7 @@ async def killed_while_it_builds(here: Place, url: str, id_: int) -> Child:
 
 async def test_a_worker_killed_while_it_builds_the_index(url: str) -> None:
     """PostgreSQL notices it and leaves an index that is not valid."""
-    async with place(database_url=url) as here:
+    async with place(database_url=url, exact_search_limit="0") as here:
         id_ = await prepare(here, url, 30)
         async with elsewhere(url) as writer:  # its build waits for this transaction
             await writer.execute("BEGIN; DELETE FROM chunk_embeddings WHERE false")
