@@ -31,10 +31,21 @@ def search_form(text: str) -> str:
         text = text.replace("_", " ")
     if text.isascii():
         return text
-    form: str = _INDIC.sub(lambda match: _indic(match.group()), _PUNCTUATION.sub(" ", text))
+    characters = set(text)
+    for mark in filter(_is_mark, characters):
+        text = text.replace(mark, " ")
+    if not _INDIC.search("".join(characters)):
+        return text
+    form: str = _INDIC.sub(lambda match: _indic(match.group()), text)
     return form
 
 
+@lru_cache(maxsize=2_000)
+def _is_mark(char: str) -> bool:
+    return _PUNCTUATION.fullmatch(char) is not None
+
+
+@lru_cache(maxsize=64)
 def title_form(title: str) -> str:
     """Of a title or a file's name: leave_policy.pdf holds three words."""
     return search_form(_SUFFIX.sub(" ", title))
