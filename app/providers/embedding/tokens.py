@@ -63,27 +63,26 @@ class WordSpans:
         words = [text[start:end] for start, end in zip(starts, ends, strict=True)]
         found = [*map(self._known.get, words)]
         if None in found:
-            known = self._with({word for word, spans in zip(words, found, strict=True) if spans is None})
-            found = [known[word] for word in words]
-        return [(at + start, at + end) for at, spans in zip(starts, found, strict=True) for start, end in spans]
+            fresh = self._learned({word for word, spans in zip(words, found, strict=True) if spans is None})
+            found = [fresh[word] if spans is None else spans for word, spans in zip(words, found, strict=True)]
+        placed = zip(starts, found, strict=True)
+        return [(at + start, at + end) for at, spans in placed if spans for start, end in spans]
 
-    def _with(self, words: set[str]) -> dict[str, Spans]:
-        """Of these words, too."""
-        fresh = [*words]
-        encodings = self._tokenizer.encode_batch(fresh, add_special_tokens=False)
-        found: dict[str, Spans] = dict(zip(fresh, (encoding.offsets for encoding in encodings), strict=True))
-        known = self._known | found
+    def _learned(self, words: set[str]) -> dict[str, Spans]:
+        """Other threads may look words up meanwhile."""
+        encodings = self._tokenizer.encode_batch([*words], add_special_tokens=False)
+        found: dict[str, Spans] = dict(zip(words, (encoding.offsets for encoding in encodings), strict=True))
         kept = {word: spans for word, spans in found.items() if len(word) <= LONGEST_WORD}
         if len(self._known) + len(kept) > MOST_WORDS:
             self._known = {}
-        self._known = self._known | kept  # a new one: other threads may be reading the one before
-        return known
+        self._known |= kept
+        return found
 
 
 def _edges(text: str) -> tuple[list[int], list[int]]:
     """Where words begin and where they end."""
     is_space = np.ones(len(text) + 2, bool)
-    is_space[1:-1] = np.isin(np.frombuffer(text.encode("utf-32-le"), np.uint32), _SPACES)
+    is_space[1:-1] = np.isin(np.frombuffer(text.encode("utf-32-le"), "<u4"), _SPACES)
     edges = np.flatnonzero(is_space[1:] != is_space[:-1])
     return edges[::2].tolist(), edges[1::2].tolist()
 
