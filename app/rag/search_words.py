@@ -31,7 +31,7 @@ def search_form(text: str) -> str:
         text = text.replace("_", " ")
     if text.isascii():
         return text
-    characters = set(text)
+    characters = set(text)  # few, where patterns would look at each character of the text
     for mark in filter(_is_mark, characters):
         text = text.replace(mark, " ")
     if not _INDIC.search("".join(characters)):
@@ -45,7 +45,6 @@ def _is_mark(char: str) -> bool:
     return _PUNCTUATION.fullmatch(char) is not None
 
 
-@lru_cache(maxsize=64)
 def title_form(title: str) -> str:
     """Of a title or a file's name: leave_policy.pdf holds three words."""
     return search_form(_SUFFIX.sub(" ", title))
