@@ -9,7 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from app.languages import detect
 from app.rag.graphemes import Boundaries
@@ -61,23 +62,22 @@ class Chunk:
     lang: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Sizes:
     target: int
     limit: int
     overlap: int
 
-    @property
+    @cached_property
     def least(self) -> int:
         return max(1, self.target // 3)
 
-    @property
+    @cached_property
     def most(self) -> int:
         return min(self.limit, self.target + self.target // 4)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """A place where the slab may be cut; `tokens` counts those before it."""
 
     at: int

@@ -19,7 +19,7 @@ class Boundaries:
 
     def __init__(self, text: str) -> None:
         self._inside: bytearray | None = None
-        if (text.isascii() and "\r" not in text) or not _JOINING.search(text):
+        if (text.isascii() and "\r" not in text) or not _JOINING.search("".join(set(text))):  # each character once
             return
         inside = bytearray(len(text) + 1)
         for match in _CLUSTER.finditer(text):

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 _LINE = re.compile(r"\S[^\n\r\f\v\u2028\u2029]*")
 _BREAK = re.compile(r"\r\n|[\n\r\f\v\u2028\u2029]")
@@ -25,8 +25,7 @@ class Kind(IntEnum):
     HEADING = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """text[start:end] without white space at its ends; `gap` says that a blank line stands before it."""
 
     start: int
@@ -35,8 +34,7 @@ class Block:
     gap: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     start: int
     end: int
     text: str
@@ -68,9 +66,10 @@ def _lines(text: str) -> Iterator[_Line]:
     last = 0
     for match in _LINE.finditer(text):
         content = match.group().rstrip()
-        breaks = _BREAK.findall(text, last, match.start())
-        yield _Line(match.start(), match.start() + len(content), content, len(breaks) > 1)
-        last = match.start() + len(content)
+        start = match.start()
+        is_next = text[last:start] == "\n"  # as nearly always
+        yield _Line(start, start + len(content), content, not is_next and len(_BREAK.findall(text, last, start)) > 1)
+        last = start + len(content)
 
 
 def _width(lines: list[_Line]) -> int:

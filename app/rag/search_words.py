@@ -31,8 +31,18 @@ def search_form(text: str) -> str:
         text = text.replace("_", " ")
     if text.isascii():
         return text
-    form: str = _INDIC.sub(lambda match: _indic(match.group()), _PUNCTUATION.sub(" ", text))
+    characters = set(text)  # few, where patterns would look at each character of the text
+    for mark in filter(_is_mark, characters):
+        text = text.replace(mark, " ")
+    if not _INDIC.search("".join(characters)):
+        return text
+    form: str = _INDIC.sub(lambda match: _indic(match.group()), text)
     return form
+
+
+@lru_cache(maxsize=2_000)
+def _is_mark(char: str) -> bool:
+    return _PUNCTUATION.fullmatch(char) is not None
 
 
 def title_form(title: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from app.rag.layout import blocks
 
 _STOP = re.compile(r"[.!?…।॥。!?]+[\"'”’»)\]]*")
-_WIDE = "।॥。!?"
+_WIDE = frozenset("।॥。!?")
 """These end a sentence whatever comes next."""
 _WORD_BEFORE = 20
 _INSIDE = """
@@ -46,7 +46,7 @@ def _skip_space(text: str, at: int, end: int) -> int:
 
 def _is_end(text: str, match: re.Match[str], *, begin: int) -> bool:
     marks, stop = match.group(), match.end()
-    if any(mark in _WIDE for mark in marks):
+    if not _WIDE.isdisjoint(marks):
         return True
     if not text[stop].isspace():
         return False

@@ -28,14 +28,14 @@ Element = Any  # lxml has no types of its own
 
 _PARAGRAPH, _TABLE, _ROW, _CELL = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
 _TEXT_BOX = qn("w:txbxContent")
-_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
+_TEXTS = frozenset({qn("w:t"), "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"})
 # The same text a second time, for old programs.
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _SKIPPED = frozenset({qn("w:del"), qn("w:moveFrom"), qn("w:pPr"), qn("w:rPr"), qn("w:sectPr"), _FALLBACK})
 _WRITTEN = {
     qn("w:tab"): "\t", qn("w:ptab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-",
 }  # fmt: skip
-_STYLE, _VALUE = f"{qn('w:pPr')}/{qn('w:pStyle')}", qn("w:val")
+_PROPERTIES, _STYLE, _VALUE = qn("w:pPr"), qn("w:pStyle"), qn("w:val")
 _HEADING = re.compile(r"heading ([1-9])|title", re.IGNORECASE)
 _DEEPEST_HEADING = 6
 _NOTES = (RELATIONSHIP_TYPE.FOOTNOTES, RELATIONSHIP_TYPE.ENDNOTES)
@@ -70,18 +70,19 @@ class _Text:
 
     def _lines(self, container: Element) -> Iterator[str]:
         for child in container:
-            if child.tag == _PARAGRAPH:
+            tag = child.tag
+            if tag == _PARAGRAPH:
                 yield from self._paragraph(child)
-            elif child.tag == _TABLE:
+            elif tag == _TABLE:
                 yield from self._rows(child)
-            elif child.tag not in _SKIPPED:
+            elif tag not in _SKIPPED:
                 yield from self._lines(child)
 
     def _paragraph(self, paragraph: Element) -> Iterator[str]:
         """The paragraph, then what stands in its text boxes."""
         boxes: list[Element] = []
         text = "".join(_runs(paragraph, boxes))
-        style = paragraph.find(_STYLE)
+        style = _style(paragraph)
         level = 0 if style is None else self._levels.get(style.get(_VALUE), 0)
         yield f"{'#' * level} {' '.join(text.split())}" if level and text.strip() else text
         for box in boxes:
@@ -106,15 +107,22 @@ def _heading_levels(document: Any) -> dict[str, int]:
     return levels
 
 
+def _style(paragraph: Element) -> Element | None:
+    """`find` with a path would take longer than all else here."""
+    groups = paragraph.iterchildren(_PROPERTIES)
+    return next((style for properties in groups for style in properties.iterchildren(_STYLE)), None)
+
+
 def _runs(node: Element, boxes: list[Element]) -> Iterator[str]:
     for child in node:
-        if child.tag in (qn("w:t"), _MATH):
+        tag = child.tag  # made anew each time
+        if tag in _TEXTS:
             yield child.text or ""
-        elif child.tag in _WRITTEN:
-            yield _WRITTEN[child.tag]
-        elif child.tag == _TEXT_BOX:
+        elif tag in _WRITTEN:
+            yield _WRITTEN[tag]
+        elif tag == _TEXT_BOX:
             boxes.append(child)
-        elif child.tag not in _SKIPPED:
+        elif tag not in _SKIPPED:
             yield from _runs(child, boxes)
 
 

@@ -13,10 +13,11 @@ _WORD = re.compile(r"\w+(?:-\w+)*")
 
 
 def resolve_hyphens(pages: Sequence[str]) -> list[str]:
-    if not any(MARK in page for page in pages):
+    marked = [line for page in pages for line in page.splitlines() if MARK in line]
+    if not marked:
         return list(pages)
     words = {word.casefold() for page in pages for word in _WORD.findall(page)}
-    splits = [(left, right) for page in pages for left, right in _SPLIT_WORD.findall(page)]
+    splits = [(left, right) for line in marked for left, right in _SPLIT_WORD.findall(line)]
     kept = sum(_seen(words, left, "-", right) for left, right in splits)
     dropped = sum(_seen(words, left, "", right) for left, right in splits)
     default = "" if dropped > kept else "-"
@@ -29,7 +30,10 @@ def resolve_hyphens(pages: Sequence[str]) -> list[str]:
         # A digit or a capital after the break is a compound or a number, never a cut word.
         return left + (default if right[0].isalpha() and not right[0].isupper() else "-") + right
 
-    return [_SPLIT_WORD.sub(joined, page).replace(MARK, "-") for page in pages]
+    def mended(line: str) -> str:
+        return _SPLIT_WORD.sub(joined, line).replace(MARK, "-") if MARK in line else line
+
+    return ["".join(map(mended, page.splitlines(keepends=True))) for page in pages]
 
 
 def _seen(words: set[str], left: str, glue: str, right: str) -> bool:

@@ -29,7 +29,8 @@ from app.services.spaces import SpaceService, enqueue_fill
 from app.services.statistics import refresh_later
 from app.services.webhooks import announce
 
-STORED_AT_ONCE = 128
+STORED_AT_ONCE = WINDOW
+"""Nobody embeds less before the end."""
 EMBEDDING_TASKS = 2
 """One window is embedded while the other is read or written."""
 log = get_logger(__name__)

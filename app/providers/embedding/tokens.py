@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 CLS, SEP = 101, 102
 
 Spans = list[tuple[int, int]]
@@ -13,7 +15,7 @@ MOST_WORDS = 50_000
 """Remembered at a time: some megabytes."""
 LONGEST_WORD = 32
 """In code points; longer ones are not remembered."""
-_WORD = re.compile("[^ \\t\\n\\r\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+")
+_SPACES = np.array([*map(ord, " \t\n\r\u00a0\u1680\u2028\u2029\u202f\u205f\u3000"), *range(0x2000, 0x200B)], np.uint32)
 """What BERT's normalizer takes for white space; form feeds and other control characters it drops, joining words."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -36,7 +38,7 @@ def uncut(definition: str) -> Any:
 
 def encodable(text: str) -> str:
     """The same text, of the same length: half a UTF-16 pair, which JSON can smuggle in, becomes U+FFFD."""
-    return _SURROGATES.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def spans(tokenizer: Any, text: str) -> Spans:
@@ -56,23 +58,33 @@ class WordSpans:
         self._known: dict[str, Spans] = {}
 
     def __call__(self, text: str) -> Spans:
-        words = [(match.start(), match.group()) for match in _WORD.finditer(encodable(text))]
-        known = self._with({word for _, word in words})
-        return [(at + start, at + end) for at, word in words for start, end in known[word]]
+        text = encodable(text)
+        starts, ends = _edges(text)
+        words = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+        found = [*map(self._known.get, words)]
+        if None in found:
+            fresh = self._learned({word for word, spans in zip(words, found, strict=True) if spans is None})
+            found = [fresh[word] if spans is None else spans for word, spans in zip(words, found, strict=True)]
+        placed = zip(starts, found, strict=True)
+        return [(at + start, at + end) for at, spans in placed if spans for start, end in spans]
 
-    def _with(self, words: set[str]) -> dict[str, Spans]:
-        """Of these words at least."""
-        fresh = [*(words - self._known.keys())]
-        if not fresh:
-            return self._known
-        encodings = self._tokenizer.encode_batch(fresh, add_special_tokens=False)
-        found: dict[str, Spans] = dict(zip(fresh, (encoding.offsets for encoding in encodings), strict=True))
-        known = self._known | found
+    def _learned(self, words: set[str]) -> dict[str, Spans]:
+        """Other threads may look words up meanwhile."""
+        encodings = self._tokenizer.encode_batch([*words], add_special_tokens=False)
+        found: dict[str, Spans] = dict(zip(words, (encoding.offsets for encoding in encodings), strict=True))
         kept = {word: spans for word, spans in found.items() if len(word) <= LONGEST_WORD}
         if len(self._known) + len(kept) > MOST_WORDS:
             self._known = {}
-        self._known = self._known | kept  # a new one: other threads may be reading the one before
-        return known
+        self._known |= kept
+        return found
+
+
+def _edges(text: str) -> tuple[list[int], list[int]]:
+    """Where words begin and where they end."""
+    is_space = np.ones(len(text) + 2, bool)
+    is_space[1:-1] = np.isin(np.frombuffer(text.encode("utf-32-le"), "<u4"), _SPACES)
+    edges = np.flatnonzero(is_space[1:] != is_space[:-1])
+    return edges[::2].tolist(), edges[1::2].tolist()
 
 
 def bert_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:

@@ -37,12 +37,15 @@ def test_an_unknown_language_is_an_error_with_a_stable_code(code):
         ("PF గురించి చెప్పండి", "te"),
         ("HR policy में छुट्टियाँ कितनी हैं और वे कैसे मिलती हैं", "hi"),
         ("café naïve", "en"),
+        ("“Café” – 5 €", "en"),
+        ("“5 €” म", "hi"),
+        ("1" * 30_000 + " one", "en"),
     ],
 )
 def test_detect_goes_by_the_script_of_most_letters(text, expected):
     assert detect(text, default="none") == expected
 
 
-@pytest.mark.parametrize("text", ["", "12345 !?", "你好", "👍🏽", "مرحبا"])
+@pytest.mark.parametrize("text", ["", "12345 !?", "“5 €” – 6", "你好", "👍🏽", "مرحبا"])
 def test_detect_falls_back_where_no_known_script_is_seen(text):
     assert detect(text, default="none") == "none"

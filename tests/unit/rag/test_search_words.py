@@ -27,6 +27,8 @@ def test_punctuation_and_joiners_are_no_part_of_a_word() -> None:
     assert words("है।") == words("है")
     assert words("क्\u200dया") == words("क्या")
     assert words("the “annual leave”—and… more") == {"the", "annual", "leave", "and", "more"}
+    assert search_form("€5 ≈ 6\u2003a।b") == " 5   6 a b"
+    assert words("“छुट्टी” – ‘leave’") == words("छुट्टी leave")
 
 
 def test_latin_words_are_left_to_postgresql() -> None:
