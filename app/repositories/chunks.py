@@ -6,8 +6,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, TextClause, delete, func, select, text
 
 from app.models import Chunk, ChunkEmbedding, Document
-from app.repositories import search_sql
+from app.repositories import search_scope, search_sql
 from app.repositories.base import Repository
+from app.repositories.hnsw import index_name
 from app.repositories.paging import Paging
 
 ADDED = {
@@ -93,30 +94,41 @@ def _spelled(embedding: Sequence[float] | None) -> str:
     return f"[{','.join([f'{value:.5g}' for value in embedding or ()])}]"
 
 
+def _enough(rows: list[dict[str, Any]], query: SearchQuery) -> bool:
+    """As many hits as were asked for, and as many that are near: words alone could fill the list."""
+    return len(rows) >= query.fetched and rows[0]["near"] >= query.fetched
+
+
 class ChunkRepository(Repository):
     async def search(self, query: SearchQuery, *, exact_limit: int) -> tuple[list[dict[str, Any]], bool]:
         """(hits, best first; whether the search was exact). Never fewer hits than exist."""
-        tenant_size, plan = await self._prepare(query, exact_limit)
+        tenant_size, scan, plan = await self._prepare(query, exact_limit)
         if query.embedding is None:
             return await self._hybrid(query, exact=True), True
         if not await self._is_small(query, tenant_size, exact_limit):
             rows = await self._hybrid(query, exact=False)
-            if len(rows) >= query.fetched:
+            if not _enough(rows, query) and scan == search_scope.NEAREST_ONLY:
+                await self._session.execute(search_scope.FURTHER)
+                rows = await self._hybrid(query, exact=False)
+            if _enough(rows, query):
                 return rows, False
-        if plan != search_sql.AUTO:
-            await self._session.execute(search_sql.OWN_PLAN)
+        if plan != search_scope.AUTO:
+            await self._session.execute(search_scope.OWN_PLAN)
         return await self._hybrid(query, exact=True), True
 
-    async def _prepare(self, query: SearchQuery, exact_limit: int) -> tuple[int | None, str]:
-        """(how many chunks the tenant has, where statistics tell; how statements are planned from now on)."""
+    async def _prepare(self, query: SearchQuery, exact_limit: int) -> tuple[int | None, str, str]:
+        """(how many chunks the tenant has, where statistics tell; how the index is scanned, and how statements are
+        planned, from now on)."""
         values = {
+            "index": index_name(query.space_id),
+            "whole_tenant": not self._filters(query),
             "tenant": self._caller.tenant_id,
             "ef_search": str(query.ef_search),
             "one_plan": self._is_wide(query),
             "exact_limit": exact_limit,
         }
-        row = (await self._session.execute(search_sql.PREPARE, values)).one()
-        return row.chunks, row.plan
+        row = (await self._session.execute(search_scope.PREPARE, values)).one()
+        return row.chunks, row.scan, row.plan
 
     def _is_wide(self, query: SearchQuery) -> bool:
         """One person's scope is mostly about as large as the tenant's."""
@@ -137,7 +149,7 @@ class ChunkRepository(Repository):
         filters = self._filters(query)
         if self._is_wide(query) and tenant_size is not None and (tenant_size <= limit or not filters):
             return tenant_size <= limit
-        statement = search_sql.scope_statement(frozenset(filters), limit + 1)
+        statement = search_scope.scope_statement(frozenset(filters), limit + 1)
         values = {"tenant": self._caller.tenant_id, **filters}
         return bool((await self._session.execute(statement, values)).scalar_one() <= limit)
 

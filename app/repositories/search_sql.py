@@ -15,7 +15,7 @@ matched by literals only, a LIMIT must be known, and a parameter beside an integ
 
 Under row-level security no index answers `terms @@ query`: PostgreSQL compares nothing by an operator that might tell
 what it saw before it knows whose row it is. `ragchat_find_passages` and `ragchat_count_passages` (migration 0014) may
-see all rows, look at those of the transaction's tenant and user, and return no more than ids and a number.
+see all rows, look at those of the transaction's tenant and user, and return no more than their words and a number.
 """
 
 from collections.abc import Collection
@@ -70,18 +70,6 @@ def narrowed(filters: Collection[str]) -> str:
     kinds = {"document_ids": "uuid[]", "collection": "text", "lang": "text"}
     return ", ".join(f"CAST(:{name} AS {kind})" if name in filters else "NULL" for name, kind in kinds.items())
 
-
-PREPARE = text("""
-SELECT known.chunks, set_config('hnsw.iterative_scan', 'relaxed_order', true),
-       set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.max_scan_tuples', '40000', true),
-       set_config('plan_cache_mode', CASE WHEN :one_plan AND known.chunks > CAST(:exact_limit AS bigint)
-                                          THEN 'force_generic_plan' ELSE 'auto' END, true) AS plan
-FROM (SELECT) AS one LEFT JOIN corpus_statistics known ON known.tenant_id = :tenant
-""")
-"""How many chunks the tenant has, where that is known; and how the transaction searches. Of a large tenant one plan
-fits every question, and making a plan takes as long as searching; a small scope wants its own."""
-AUTO = "auto"
-OWN_PLAN = text(f"SET LOCAL plan_cache_mode = {AUTO}")
 
 _DISTANCE = "(e.embedding::halfvec({width}) <=> CAST(:embedding AS halfvec({width})))"
 _DISTANCES = f"""
@@ -149,8 +137,8 @@ asked AS MATERIALIZED (
     GROUP BY upto
 ),
 candidates AS MATERIALIZED (
-    SELECT DISTINCT hit.id
-    FROM corpus, asked, LATERAL ragchat_find_passages(asked.query, corpus.large, {narrowed}) AS hit(id)
+    SELECT DISTINCT ON (hit.id) hit.id, hit.terms, hit.term_count
+    FROM corpus, asked, LATERAL ragchat_find_passages(asked.query, corpus.large, {narrowed}) AS hit
 ),
 """
 
@@ -165,7 +153,7 @@ LEXICAL = """coalesce((
 TEXT_SCORES = """
 text_leg AS MATERIALIZED (
     SELECT c.id, {lexical} AS lexical
-    FROM candidates JOIN chunks c ON c.id = candidates.id, corpus, best
+    FROM candidates c, corpus, best
     ORDER BY lexical DESC, c.id LIMIT {leg_limit}
 ),
 """
@@ -196,6 +184,8 @@ SCORE = {
     (False, True): "lexical",
 }
 
+NEAR = "(SELECT count(*) FROM vector_leg)"
+
 RANKED = """
 scored AS MATERIALIZED ({scored}),
 ranked AS (
@@ -204,8 +194,8 @@ ranked AS (
            CASE WHEN lexical > 0 THEN rank() OVER (ORDER BY lexical DESC) END AS text_rank
     FROM scored ORDER BY score DESC, id LIMIT :fetched
 )
-SELECT r.*, c.document_id, c.document_version, c.chunk_index, c.page, c.char_start, c.char_end, c.content, c.lang,
-       d.title
+SELECT r.*, {near} AS near, c.document_id, c.document_version, c.chunk_index, c.page, c.char_start, c.char_end,
+       c.content, c.lang, d.title
 FROM ranked r JOIN chunks c ON c.id = r.id JOIN documents d ON d.id = c.document_id
 ORDER BY r.score DESC, r.id
 """
@@ -246,6 +236,7 @@ def _parts(shape: Shape) -> list[str]:
     legs = shape.by_vector, shape.by_text
     vector_leg = NEAREST_EXACTLY if shape.exact else NEAREST
     ranked = RANKED.replace("{scored}", SCORED[legs]).replace("{score}", SCORE[legs])
+    ranked = ranked.replace("{near}", NEAR if shape.by_vector else "NULL::bigint")
     parts = [vector_leg * shape.by_vector, (CANDIDATES_BY_TEXT + TEXT_SCORES) * shape.by_text, ranked]
     return [part.replace("{lexical}", LEXICAL) for part in parts]
 
@@ -266,19 +257,6 @@ def _numbers(shape: Shape) -> dict[str, object]:
         "k1": _literal(K1), "b": _literal(B), "weight": _literal(VECTOR_WEIGHT),
         "context_weight": _literal(CONTEXT_WEIGHT), "frequency_bounds": frequency_bounds(),
     }  # fmt: skip
-
-
-@cache
-def scope_statement(filters: frozenset[str], limit: int) -> TextClause:
-    """How many chunks the caller may see at most, `limit` standing for more: by what documents say of themselves, since
-    reading the chunks would take longer than the search."""
-    clauses = " AND ".join(["d.tenant_id = :tenant", *(FILTERS[name] for name in sorted(filters - {"lang"}))])
-    documents = f"SELECT sum(d.chunk_count) FROM documents d WHERE d.indexed_version IS NOT NULL AND {clauses}"  # noqa: S608
-    counts = [f"coalesce(({documents}), 0)", str(int(limit))]
-    if "lang" in filters:
-        chunks = f"SELECT FROM chunks c WHERE c.tenant_id = :tenant AND {FILTERS['lang']} LIMIT {int(limit)}"
-        counts.append(f"(SELECT count(*) FROM ({chunks}) AS few)")  # noqa: S608
-    return text(f"SELECT least({', '.join(counts)})")
 
 
 @cache

@@ -256,7 +256,6 @@ class SpaceService:
                     await uow.spaces.delete(space_id)
                     return
 
-
     async def _lack(self, uow: UnitOfWork, space_id: int) -> Conflict | None:
         """What keeps search from finding in it all that there is, in good time."""
         missing = await uow.spaces.missing(space_id)

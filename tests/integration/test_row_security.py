@@ -336,7 +336,7 @@ async def test_functions_that_see_everything_show_a_transaction_its_own(pair: tu
     }  # fmt: skip
     saying = "SELECT ragchat_sessions_saying('canteen | harbour')"
     for large in ("true", "false"):  # which index is used, never what is seen
-        find = f"SELECT ragchat_find_passages('canteen | harbour', {large}, $1, NULL, $2)"
+        find = f"SELECT id FROM ragchat_find_passages('canteen | harbour', {large}, $1, NULL, $2)"
         count = f"SELECT ragchat_count_passages('canteen', {large})"
         async with acting(one.runtime, one.caller) as connection:
             assert {row[0] for row in await connection.fetch(find, None, None)} == own

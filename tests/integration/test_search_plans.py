@@ -15,7 +15,7 @@ from app.core.ids import new_id
 from app.db.connection import announcement
 from app.db.engine import driver_connection
 from app.db.uow import UnitOfWork
-from app.repositories import search_sql
+from app.repositories import search_scope, search_sql
 from app.repositories.chunks import SearchQuery
 from app.repositories.hnsw import create_index, drop_index, index_name
 from app.runtime import Runtime, open_runtime
@@ -167,7 +167,7 @@ async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, le
     caller = Caller(corpus.caller.tenant_id, USERS[user], scopes=corpus.caller.scopes)
     small = filters in SMALL
     async with corpus.runtime.uow(caller) as uow:
-        size, _ = await uow.chunks._prepare(query, 20_000)
+        size, *_ = await uow.chunks._prepare(query, 20_000)
         assert await uow.chunks._is_small(query, size, 20_000) == small
         statement, values = uow.chunks.statement(query, exact=small)
     custom, generic = await explain(corpus, statement, values)
@@ -228,13 +228,14 @@ async def test_a_large_tenant_beside_many_small_ones(
 
 async def test_small_statements_use_indexes(corpus: Corpus) -> None:
     tenant = {"tenant": corpus.caller.tenant_id}
-    prepared = tenant | {"ef_search": "400", "one_plan": True, "exact_limit": 20_000}
+    prepared = tenant | {"ef_search": "400", "one_plan": True, "exact_limit": 20_000, "whole_tenant": True}
+    prepared["index"] = index_name(corpus.space_id)
     near = tenant | {"embedding": "[0.5,0.1,0.1,0.1,0.1,0.1,0.1,0.1]"}
     asked: list[tuple[TextClause, dict[str, Any]]] = [
-        (search_sql.PREPARE, prepared),
+        (search_scope.PREPARE, prepared),
         (search_sql.background_statement(corpus.space_id, WIDTH), near),
-        (search_sql.scope_statement(frozenset({"collection"}), 20_001), tenant | {"collection": "few"}),
-        (search_sql.scope_statement(frozenset({"lang"}), 20_001), tenant | {"lang": "hi"}),
+        (search_scope.scope_statement(frozenset({"collection"}), 20_001), tenant | {"collection": "few"}),
+        (search_scope.scope_statement(frozenset({"lang"}), 20_001), tenant | {"lang": "hi"}),
     ]
     for statement, values in asked:
         for nodes in await explain(corpus, statement, values):

@@ -136,6 +136,45 @@ async def test_plan_uses_the_indexes(corpus: Corpus, exact: bool, index: bool) -
     assert (f"ix_chunk_embeddings_hnsw_{query.space_id}" in plan) == index
 
 
+async def scan_of(corpus: Corpus, caller: Caller, **values: Any) -> tuple[list[dict[str, Any]], str]:
+    """What search finds through the index, and how it scanned it in the end."""
+    async with corpus.runtime.uow(caller) as uow:
+        rows, _ = await uow.chunks.search(corpus.query(**values), exact_limit=0)
+        return rows, (await uow.chunks._session.execute(text("SHOW hnsw.iterative_scan"))).scalar_one()
+
+
+async def test_who_has_most_of_the_vectors_is_searched_without_an_iterative_scan(corpus: Corpus) -> None:
+    assert (await scan_of(corpus, corpus.caller))[1] == "relaxed_order"  # nothing is known of the tenant
+    async with corpus.runtime.uow(corpus.caller) as uow:
+        assert await uow.statistics.refresh(corpus.space_id)
+    try:
+        assert (await scan_of(corpus, corpus.caller))[1] == "off"
+        assert (await scan_of(corpus, corpus.caller, lang="en"))[1] == "relaxed_order"
+        user = Caller(corpus.caller.tenant_id, user_id="ravi")
+        assert (await scan_of(corpus, user))[1] == "relaxed_order"
+    finally:
+        async with corpus.runtime.uow(corpus.caller) as uow:
+            await uow.statistics.forget()
+
+
+@pytest.mark.parametrize("by_text", [True, False])
+async def test_statistics_that_mislead_lose_nothing(corpus: Corpus, by_text: bool) -> None:
+    """Of 400 neighbours, eight are this tenant's; words alone could fill the list."""
+    caller = tenant_caller(new_id())
+    await make_tenant(corpus.runtime, caller.tenant_id, str(caller.tenant_id))
+    mine = [*enumerate(np.random.default_rng(8).normal(size=(60, WIDTH)).astype(np.float32))]
+    await add_document(corpus.runtime, caller, mine)
+    async with corpus.runtime.owner.begin() as connection:
+        known = "INSERT INTO corpus_statistics (tenant_id, chunks, mean_length) VALUES (:tenant, 9000, 2)"
+        await connection.execute(text(known), {"tenant": caller.tenant_id})
+    rows, scan = await scan_of(corpus, caller, fetched=30, by_text=by_text)
+    assert scan == "relaxed_order"
+    assert sum(row["vector_rank"] is not None for row in rows) >= (10 if by_text else 30)
+    async with corpus.runtime.uow(caller) as uow:
+        exact, _ = await uow.chunks.search(corpus.query(fetched=30, by_text=by_text), exact_limit=CHUNKS * 4)
+    assert len({row["id"] for row in rows} & {row["id"] for row in exact}) >= 28
+
+
 async def test_another_tenant_sees_nothing(corpus: Corpus) -> None:
     stranger = tenant_caller(new_id())
     async with corpus.runtime.uow(stranger) as uow:
