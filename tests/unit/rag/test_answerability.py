@@ -3,7 +3,9 @@ import pytest
 from app.rag.answerability import Best, background, is_answerable, is_sure, threshold
 
 
-@pytest.mark.parametrize(("score", "answerable", "sure"), [(0.31, False, False), (0.33, True, False), (0.5, True, True)])
+@pytest.mark.parametrize(
+    ("score", "answerable", "sure"), [(0.31, False, False), (0.33, True, False), (0.5, True, True)]
+)
 def test_with_the_model_that_was_measured_the_score_tells(score: float, answerable: bool, sure: bool) -> None:
     best = Best(score=score, cosine=0.1, background=None)
     assert (is_answerable(best), is_sure(best)) == (answerable, sure)
