@@ -29,6 +29,10 @@ class Run:
     text: str
     covered: float
 
+    def support(self, cosine: float) -> float:
+        """0..1, of an answer; `cosine` with the question."""
+        return max(0.0, MEANING * cosine + (1 - MEANING) * self.covered)
+
 
 def best_runs(question: str, passages: Sequence[Passage], lang: str) -> list[Run]:
     """The COMPARED most promising of all passages."""
@@ -46,12 +50,6 @@ def best_runs(question: str, passages: Sequence[Passage], lang: str) -> list[Run
     ]
     found.sort(key=lambda item: MEANING * item[0] + (1 - MEANING) * item[1].covered, reverse=True)
     return [run for _, run in found[:COMPARED]]
-
-
-def support(best: Sequence[Run], cosines: Sequence[float]) -> float:
-    """0..1, of the best run; `cosines` are theirs with the question."""
-    values = [MEANING * cosine + (1 - MEANING) * run.covered for run, cosine in zip(best, cosines, strict=True)]
-    return max(0.0, *values) if values else 0.0
 
 
 def is_enough(support: float) -> bool:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from app.core.errors import RagchatError
 from app.core.logging import get_logger
+from app.providers.ports import Embedder
 from app.rag.answerability import is_measured
 from app.rag.passages import Passage
-from app.rag.support import best_runs, support
+from app.rag.support import Run, best_runs, is_enough
 from app.services.spaces import SpaceService
 
 log = get_logger(__name__)
@@ -28,10 +29,18 @@ class Supporting:
             if lang not in space.languages or not is_measured(space.model):
                 return None
             best = await asyncio.to_thread(best_runs, question, passages, lang)
-            asked, *vectors = await asyncio.gather(
-                *(space.embedder.embed_query(text) for text in (question, *(run.text for run in best)))
-            )
+            return await _best(space.embedder, question, best)
         except RagchatError as exc:
             log.warning("support.by_words_alone", code=exc.code)
             return None
-        return support(best, [float(vector @ asked) for vector in vectors])
+
+
+async def _best(embedder: Embedder, question: str, runs: Sequence[Run]) -> float:
+    """Of the first that is enough, else of the best: most answers need one or two."""
+    asked = await embedder.embed_query(question)
+    found = 0.0
+    for run in runs:
+        found = max(found, run.support(float(await embedder.embed_query(run.text) @ asked)))
+        if is_enough(found):
+            break
+    return found

@@ -1,6 +1,6 @@
 import pytest
 
-from app.rag.support import COMPARED, Run, best_runs, is_enough, support
+from app.rag.support import COMPARED, Run, best_runs, is_enough
 from tests.unit.rag.test_extractive import HANDBOOK
 
 QUESTION = "How many days of annual leave do full-time employees get?"
@@ -27,8 +27,7 @@ def test_a_question_without_a_word_that_occurs_is_covered_by_nothing(question: s
 
 
 def test_neither_words_nor_meaning_alone_are_enough() -> None:
-    assert not is_enough(support([Run("a", 1.0)], [0.2]))
-    assert not is_enough(support([Run("a", 0.0)], [0.7]))
-    assert is_enough(support([Run("a", 0.0), Run("b", 0.6)], [0.9, 0.6]))
-    assert support([], []) == 0.0
-    assert support([Run("a", 0.0)], [-0.5]) == 0.0
+    assert not is_enough(Run("a", covered=1.0).support(0.2))
+    assert not is_enough(Run("a", covered=0.0).support(0.7))
+    assert is_enough(Run("a", covered=0.6).support(0.6))
+    assert Run("a", covered=0.0).support(-0.5) == 0.0
