@@ -220,7 +220,7 @@ def _assemble(
     documents = DocumentService(uow, storage, max_bytes=settings.max_upload_bytes)
     masking = masking_of(settings, uow)
     chat = ChatService(
-        uow, turns, live, retrieval, _answering(settings, models, budgets, masking), citing=Citing(spaces),
+        uow, turns, live, retrieval, _answering(settings, models, budgets, masking, spaces), citing=Citing(spaces),
         draining=draining, top_k=settings.top_k, max_chars=settings.max_message_chars,
     )  # fmt: skip
     return Runtime(
@@ -233,8 +233,7 @@ def _assemble(
         reindexing=ReindexService(uow),
         ingestion=IngestionService(Parts(uow, storage, spaces, _limits(settings))),
         spaces=spaces, statistics=StatisticsService(uow), retrieval=retrieval,
-        turns=turns, turn_signals=signals, turn_housekeeping=housekeeping,
-        chat=chat,
+        turns=turns, turn_signals=signals, turn_housekeeping=housekeeping, chat=chat,
         completions=CompletionService(uow, chat, turns, masking, max_chars=settings.max_message_chars, model=models),
         embeddings=EmbeddingService(spaces),
         explanation=ExplanationService(uow, retrieval, top_k=settings.top_k),
@@ -248,11 +247,12 @@ def _assemble(
 
 
 def _answering(
-    settings: Settings, models: ModelChain | None, budgets: BudgetService, masking: MaskingService
+    settings: Settings, models: ModelChain | None, budgets: BudgetService, masking: MaskingService, spaces: SpaceService
 ) -> Answering:
     return Answering(
-        models, budgets=budgets, masking=masking, max_tokens=settings.llm_max_tokens, link_hosts=settings.link_hosts
-    )
+        models, budgets=budgets, masking=masking, spaces=spaces, max_tokens=settings.llm_max_tokens,
+        link_hosts=settings.link_hosts,
+    )  # fmt: skip
 
 
 def _degraded(spaces: SpaceService, models: ModelChain | None) -> list[str]:

@@ -148,6 +148,8 @@ class Generation:
     lang: str
     answerable: bool = True
     """False when the search says that the passages only look a little like the question."""
+    supported: bool | None = None
+    """Whether words and meaning of their sentences support an answer (rag/support.py); None when words alone tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ after the other, each by what it adds to those before (greedy maximum coverage; 
 goes on from a sentence that was taken has a part of its worth, too: answers run over several sentences.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from app.rag.citations import Citation
 from app.rag.graphemes import graphemes
 from app.rag.layout import Kind, blocks
 from app.rag.passages import Passage
+from app.rag.question_words import HOW_MUCH, question_weights
 from app.rag.sentences import split_block
 from app.rag.words import content_terms, numbers
 
@@ -24,7 +24,8 @@ MAX_SENTENCES = 6
 MAX_CHARACTERS = 800
 """Of the sentences; the markers come on top, and the first sentence is taken whatever its length."""
 ENOUGH_COVERED = 0.35
-"""No answer when no passage holds this share of the question's content words, each weighted by its rarity."""
+"""No answer when no passage holds this share of the question's content words, each weighted by its rarity: where
+meaning cannot tell."""
 PIECE = 32
 """Grapheme clusters in a streamed piece at most."""
 
@@ -42,16 +43,8 @@ _TORN = 0.6
 _LONG = 25
 _CLOSERS = "\"'”’»)]"
 _SAME = 0.8
-_ASKING_STEMS = """
-answer compar consider contain defin describ detail differ discuss explain includ information item key know
-list main mention mean name need offer part point provid regard relat say show summar text thing type us work
-"""
-_ASKING = frozenset(_ASKING_STEMS.split())
-"""Stems of words that say how to answer rather than what about: they count half."""
-_HOW_MUCH = re.compile(r"\bhow (?:much|many|long|often|old|far|large|big|high|tall)\b", re.IGNORECASE)
-"""The answer to "how often" is a number or an interval; it need not hold the word "often"."""
 _QUANTITY = re.compile(
-    _HOW_MUCH.pattern + r"|\bwhat (?:percentage|amount|number|time|date|year)\b|\bwhen\b|कितन|कब|ఎంత|ఎన్ని|ఎప్పుడు",
+    HOW_MUCH.pattern + r"|\bwhat (?:percentage|amount|number|time|date|year)\b|\bwhen\b|कितन|कब|ఎంత|ఎన్ని|ఎప్పుడు",
     re.IGNORECASE,
 )
 
@@ -86,15 +79,19 @@ class _Sentence:
         return self.terms | self.heading | self.lead
 
 
-def answer(question: str, passages: Sequence[Passage], lang: str, *, answerable: bool = True) -> ExtractiveAnswer:
+def answer(
+    question: str, passages: Sequence[Passage], lang: str, *, answerable: bool = True, supported: bool | None = None
+) -> ExtractiveAnswer:
     """Sentences word for word, white space collapsed, each followed by its marker.
 
-    Nothing is found when the search says that the passages do not answer, or when none of them holds ENOUGH_COVERED of
-    the question.
+    Nothing is found when the search says that the passages do not answer, or when they do not support an answer; where
+    that is not known, when none of them holds ENOUGH_COVERED of the question.
     """
     candidates = [item for i, passage in enumerate(passages) for item in _sentences(i, passage, lang)]
-    weights = _question_weights(question, candidates, lang)
-    if not (answerable and _covered(weights, candidates)):
+    weights = question_weights(question, [item.all_terms for item in candidates], lang)
+    if supported is None:
+        supported = _covered(weights, candidates)
+    if not (answerable and supported):
         return ExtractiveAnswer("", [], found=False)
     chosen = _choose(candidates, weights, passages, question=question)
     if not chosen:
@@ -132,15 +129,6 @@ def _sentences(index: int, passage: Passage, lang: str) -> Iterator[_Sentence]:
                 torn = text[0].islower() or (block.kind is Kind.TEXT and text.rstrip(_CLOSERS)[-1:].isalnum())
                 yield _Sentence(index, position, text, terms, heading, lead, torn=torn, foreign=foreign)
                 position += 1
-
-
-def _question_weights(question: str, candidates: Sequence[_Sentence], lang: str) -> dict[str, float]:
-    """By content word; one that no sentence holds is as rare as can be."""
-    count = Counter(term for item in candidates for term in item.all_terms)
-    return {
-        term: math.log(1 + len(candidates) / (1 + count[term])) * (0.5 if term in _ASKING else 1.0)
-        for term in content_terms(_HOW_MUCH.sub(" ", question), lang)
-    }
 
 
 def _covered(weights: Mapping[str, float], candidates: Sequence[_Sentence]) -> bool:

@@ -46,6 +46,10 @@ class Trace(Response):
     exact: bool | None = Field(None, description="True when every passage was compared; false when an index was used.")
     threshold: float | None = Field(None, description="Below this score no passage holds an answer.")
     answerable: bool | None = Field(None, description="Whether a passage reached the threshold.")
+    support: float | None = Field(
+        None,
+        description="How well sentences of the sources support an answer, where no language model was asked; 0..1.",
+    )
     space: str | None = Field(None, description="The embedding model whose vectors were searched.")
     reranker: str | None = Field(None, description="The cross-encoder that gave the scores, if one did.")
     timing: dict[str, float] = Field(default_factory=dict, description="Milliseconds.")

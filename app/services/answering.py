@@ -22,12 +22,15 @@ from app.rag.passages import Passage
 from app.rag.prompting import BuiltPrompt, build_answer_prompt, build_plain_prompt, build_rewrite_prompt
 from app.rag.rewriting import parse_rewrite
 from app.rag.safe_output import SafeOutput
+from app.rag.support import is_enough
 from app.rag.token_estimates import estimate_tokens
 from app.services.budgets import BudgetService
 from app.services.drafts import Draft
 from app.services.masking import MaskingService, Masks
 from app.services.material import Material, recent, restored
 from app.services.pacing import pump
+from app.services.spaces import SpaceService
+from app.services.supporting import Supporting
 from app.services.turn_writer import TextFilter
 from app.services.turns import Question
 
@@ -56,6 +59,7 @@ class Answering:
         *,
         budgets: BudgetService | None = None,
         masking: MaskingService | None = None,
+        spaces: SpaceService | None = None,
         max_tokens: int = 1024,
         link_hosts: frozenset[str] = frozenset(),
     ) -> None:
@@ -64,6 +68,7 @@ class Answering:
         self._budgets = budgets
         self._masking = masking or MaskingService()
         self._max_tokens = max_tokens
+        self._supporting = Supporting(spaces)
         self._passages = ExtractiveModel()
 
     @property
@@ -142,7 +147,7 @@ class Answering:
                 return
             except ModelsUnavailable as exc:
                 draft.fallback_reason = exc.reason
-        async for item in self._without_model(question, draft):
+        async for item in await self._without_model(question, draft):
             yield item
 
     async def _by_model(
@@ -190,14 +195,28 @@ class Answering:
         passages = material.passages
         return build_answer_prompt(asked, passages, history, lang=draft.lang, window=window, max_tokens=most)
 
-    def _without_model(self, question: Question, draft: Draft) -> AsyncIterator[Item]:
+    async def _without_model(self, question: Question, draft: Draft) -> AsyncIterator[Item]:
         draft.model, draft.llm_used = self._passages.name, False
         if not question.use_rag:
             draft.fallback_reason = draft.fallback_reason or "no_language_model"
             return _said(get_language(draft.lang).plain_no_model)
+        asked = draft.asked or question.content
+        supported = await self._supported(asked, draft)
         return self._passages.generate(
-            Generation(draft.asked or question.content, draft.passages, draft.lang, answerable=draft.answerable)
+            Generation(asked, draft.passages, draft.lang, answerable=draft.answerable, supported=supported)
         )
+
+    async def _supported(self, asked: str, draft: Draft) -> bool | None:
+        """None where words alone tell: they alone have found it, or the model's cosines say nothing."""
+        if draft.sure or not draft.answerable:
+            return draft.sure
+        if draft.trace.get("mode") == "text":
+            return None
+        support = await self._supporting.measure(asked, draft.passages, draft.lang)
+        if support is None:
+            return None
+        draft.trace["support"] = round(support, 6)
+        return is_enough(support)
 
 
 def _estimated(prompt: Prompt) -> int:

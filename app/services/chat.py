@@ -214,7 +214,7 @@ class ChatService:
             history=() if rewritten else history[-MESSAGES:],
         )
         draft.sources, draft.trace = found.sources, found.trace
-        draft.answerable, draft.asked = found.answerable, found.asked
+        draft.answerable, draft.sure, draft.asked = found.answerable, found.sure, found.asked
         draft.timing["retrieval_ms"] = draft.passed()
 
     @property

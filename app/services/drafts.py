@@ -22,6 +22,7 @@ class Draft:
     model: str
     sources: list[Source] = field(default_factory=list)
     answerable: bool = True
+    sure: bool = False
     asked: str = ""
     """The question as the passages answer it: with what it refers to, where it says too little itself."""
     masks: Masks = field(default_factory=Masks)

@@ -13,7 +13,7 @@ from app.core.errors import NotFound
 from app.db.uow import UowFactory
 from app.languages import LANGUAGES, detect
 from app.providers.ports import Reranker, Vectors
-from app.rag.answerability import Best, background, is_answerable, threshold
+from app.rag.answerability import Best, background, is_answerable, is_measured, is_sure, threshold
 from app.rag.conversation import WEIGHT, Said, referred, with_context
 from app.rag.diversity import diverse
 from app.rag.indexed_text import embedded_text
@@ -30,14 +30,15 @@ SPARE = 40
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """`answerable`: whether the best passage stands out enough to hold an answer. `asked`: the question, with what it
-    refers to where it says too little itself. `trace` tells why: what was searched for, the legs used, the scores that
-    each candidate is made of, the milliseconds."""
+    """`answerable`: whether the best passage may hold an answer; `sure`: that it does, as far as a search can tell.
+    `asked`: the question, with what it refers to where it says too little itself. `trace` tells why: what was searched
+    for, the legs used, the scores that each candidate is made of, the milliseconds."""
 
     sources: list[Source]
     mode: Mode
     exact: bool
     answerable: bool
+    sure: bool
     asked: str
     trace: dict[str, Any]
 
@@ -68,7 +69,8 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """`usual`: the background of the tenant's passages to the question; None when no vectors were compared."""
+    """`usual`: the background of the tenant's passages to the question; None when no vectors were compared, and with
+    the model that needs none."""
 
     rows: list[Row]
     exact: bool
@@ -141,12 +143,12 @@ class RetrievalService:
             rows = await self._rerank(self._reranker, asked.query, rows)
             clock.mark("reranking_ms")
         used = diverse([(row, place(row)) for row in rows], top_k)
-        answerable = _answerable(rows, found.usual, asked.mode)
+        answerable, sure = _answerable(rows, found.usual, asked.mode)
         trace = self._trace(asked, found) | {
             "answerable": answerable, "timing": clock.timing, "hits": explained(rows, used),
         }  # fmt: skip
         whole = with_context(question, asked.context, asked.lang)
-        return Retrieval(sources(used), asked.mode, found.exact, answerable, whole, trace)
+        return Retrieval(sources(used), asked.mode, found.exact, answerable, sure, whole, trace)
 
     async def _find(
         self, caller: Caller, asked: _Asked, vector: Vectors | None, filters: Filters, *, fetched: int
@@ -169,7 +171,8 @@ class RetrievalService:
                 known = await uow.documents.known(filters.document_ids)
                 require_known(filters.document_ids, known, pointer="/filters/document_ids")
             rows, exact = await uow.chunks.search(query, exact_limit=self._exact_limit)
-            usual = None if vector is None else background(*await uow.chunks.background(query))
+            plain = vector is None or is_measured(asked.space.model)
+            usual = None if plain else background(*await uow.chunks.background(query))
         return _Found(rows, exact, usual)
 
     async def _rerank(self, reranker: Reranker, query: str, rows: list[Row]) -> list[Row]:
@@ -188,7 +191,7 @@ class RetrievalService:
             "exact": found.exact,
             "space": asked.space.model,
             "reranker": self._reranker.name if self._reranker else None,
-            "threshold": None if found.usual is None else round(threshold(found.usual), 6),
+            "threshold": round(threshold(found.usual), 6) if asked.mode == "hybrid" else None,
         }
 
 
@@ -198,14 +201,14 @@ def _asked(question: str, history: Sequence[Said], space: Space, mode: Mode, lan
     return _Asked(question, referred(question, history, language), language, mode if covered else "text", space)
 
 
-def _answerable(rows: list[Row], usual: float | None, mode: Mode) -> bool:
-    """Words alone do not tell: a question asked by them is refused by the answer, when too few of them occur."""
-    if not rows:
-        return False
-    if usual is None or mode != "hybrid":
-        return True
-    best = max(rows, key=fused)
-    return is_answerable(Best(fused(best), best["cosine"] or 0.0, usual))
+def _answerable(rows: list[Row], usual: float | None, mode: Mode) -> tuple[bool, bool]:
+    """(whether there may be an answer, whether that is sure). Words alone do not tell: a question asked by them is
+    refused by the answer, when too few of them occur."""
+    if not rows or mode != "hybrid":
+        return bool(rows), False
+    row = max(rows, key=fused)
+    best = Best(fused(row), row["cosine"] or 0.0, usual)
+    return is_answerable(best), is_sure(best)
 
 
 def said_before(messages: Sequence[Row]) -> list[Said]:

@@ -13,8 +13,9 @@ class ExtractiveModel:
 
     async def generate(self, request: Generation) -> AsyncIterator[Delta | Finished]:
         found = await asyncio.to_thread(
-            extractive.answer, request.question, request.passages, request.lang, answerable=request.answerable
-        )
+            extractive.answer, request.question, request.passages, request.lang,
+            answerable=request.answerable, supported=request.supported,
+        )  # fmt: skip
         text = found.text if found.found else get_language(request.lang).no_answer
         for piece in extractive.stream(text):
             yield Delta(piece)

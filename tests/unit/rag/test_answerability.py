@@ -1,7 +1,17 @@
-from app.rag.answerability import Best, background, is_answerable, threshold
+import pytest
+
+from app.rag.answerability import Best, background, is_answerable, is_sure, threshold
 
 
-def test_the_same_score_may_answer_in_a_mixed_collection_and_not_in_a_handbook() -> None:
+@pytest.mark.parametrize(
+    ("score", "answerable", "sure"), [(0.31, False, False), (0.33, True, False), (0.5, True, True)]
+)
+def test_with_the_model_that_was_measured_the_score_tells(score: float, answerable: bool, sure: bool) -> None:
+    best = Best(score=score, cosine=0.1, background=None)
+    assert (is_answerable(best), is_sure(best)) == (answerable, sure)
+
+
+def test_with_other_models_the_same_score_may_answer_in_a_mixed_collection_and_not_in_a_handbook() -> None:
     best = {"score": 0.40, "cosine": 0.5}
     assert is_answerable(Best(**best, background=0.05))
     assert not is_answerable(Best(**best, background=0.5))
@@ -9,6 +19,10 @@ def test_the_same_score_may_answer_in_a_mixed_collection_and_not_in_a_handbook()
 
 def test_words_alone_do_not_make_a_far_passage_answer() -> None:
     assert not is_answerable(Best(score=0.5, cosine=0.2, background=0.05))
+
+
+def test_no_score_is_sure_where_the_background_decides() -> None:
+    assert not is_sure(Best(score=0.9, cosine=0.9, background=0.05))
 
 
 def test_of_few_passages_the_answer_itself_is_not_the_background() -> None:
