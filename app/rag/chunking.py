@@ -162,7 +162,9 @@ class _Work:
         self._count = token_spans
         self._sizes = sizes
         self._edges = Boundaries(slab.text)
-        self._starts = _token_starts(token_spans(slab.text))
+        spans = token_spans(slab.text)
+        self._starts = _token_starts(spans)
+        self._estimated = len(self._starts) > len(spans)
         self._headings: list[tuple[int, str]] = []
 
     def heading_at(self, position: int, default: str | None) -> str | None:
@@ -204,7 +206,7 @@ class _Work:
     def _uncertain(self, start: int, end: int, tokens: int) -> bool:
         text = self._text
         cut_word = (start > 0 and not text[start - 1].isspace()) or (end < len(text) and not text[end].isspace())
-        return cut_word or tokens == 0 or tokens > 0.9 * self._sizes.limit
+        return self._estimated or cut_word or tokens == 0 or tokens > 0.9 * self._sizes.limit
 
     def _trim(self, start: int, end: int) -> tuple[int, int]:
         text = self._text[start:end]

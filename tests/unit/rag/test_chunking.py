@@ -56,6 +56,12 @@ def test_chunks_hold_their_promises_for_any_text(pages, token_spans, max_tokens,
     assert chunks == split(numbered, token_spans, **sizes)
 
 
+def test_a_long_token_counts_as_one_where_it_need_not_be_cut():
+    text = "1234567890" * 6
+    (chunk,) = split([(1, text)], words, max_tokens=9)
+    assert (chunk.text, chunk.token_count) == (text, 1)
+
+
 @settings(max_examples=100, deadline=None)
 @given(texts)
 def test_boundaries_are_those_of_the_unicode_standard(text):
