@@ -27,7 +27,9 @@ from app.core.ids import new_id
 from app.core.logging import configure_logging
 from app.core.settings import Settings
 from app.db.engine import driver_connection
+from app.db.notify import listening
 from app.rag.indexed_text import embedded_text
+from app.repositories.documents import CHANNEL
 from app.runtime import Runtime, open_runtime
 from app.schemas.documents import DocumentFields
 from app.services.documents import Upload
@@ -36,7 +38,7 @@ from app.worker.runner import running_worker
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "documents" / "files"
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "employee_handbook.pdf"
 CORPUS = ("handbook-872p.docx", "norwich-city.txt", "failure-after-repair.pdf", "multi-column-2p.pdf")
-POLL_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 1.0
 QUICK = ("norwich-city.txt", "failure-after-repair.pdf")
 STATE = """
 SELECT string_agg(filename || ' ' || error_code, ', ') FILTER (WHERE status = 'failed') AS failed,
@@ -66,10 +68,19 @@ async def ingested(runtime: Runtime, files: list[Path]) -> tuple[Caller, float]:
     began = time.perf_counter()
     for path in files:
         await runtime.documents.create(caller, Upload(DocumentFields(), path.name, _blocks(path), {}))
-    async with driver_connection(runtime.owner) as watcher:  # one message a look: it shares the cores with the work
-        while await _unfinished(watcher, caller):  # noqa: ASYNC110  the database is what changes
-            await asyncio.sleep(POLL_SECONDS)
+    await _all_ready(runtime, caller)
     return caller, time.perf_counter() - began
+
+
+async def _all_ready(runtime: Runtime, caller: Caller) -> None:
+    """Looks when something has changed: the looking shares the cores with the work."""
+    changed = asyncio.Event()
+    async with listening(runtime.owner, CHANNEL, changed.set), driver_connection(runtime.owner) as watcher:
+        while await _unfinished(watcher, caller):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+                    await changed.wait()
+            changed.clear()
 
 
 async def _unfinished(watcher: asyncpg.Connection, caller: Caller) -> int:
