@@ -17,6 +17,7 @@ from app.repositories.spaces import SpaceState
 from app.services.embedders import Embedders
 from app.services.filling import FIRST_ID, Filler, Space
 from app.services.leases import Lease
+from app.services.statistics import LARGE
 
 FILL = "space.fill"
 DROP = "space.drop"
@@ -273,8 +274,9 @@ class SpaceService:
 
 def index_from(exact_limit: int) -> int:
     """How many passages a tenant has when an index is built, so that it is there once search needs it. Before, it would
-    only cost each new passage as much as storing it does."""
-    return exact_limit // 2
+    only cost each new passage as much as storing it does. 0, from the start, where fewer than are counted would do."""
+    half = exact_limit // 2
+    return half if half >= LARGE else 0
 
 
 async def enqueue_fill(uow: UnitOfWork, space_id: int, *, priority: int = BACKGROUND) -> None:

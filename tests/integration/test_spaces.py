@@ -472,8 +472,8 @@ async def _nothing_left(world: World, id_: int) -> bool:
 
 class TestIndexing:
     async def test_when_a_tenant_has_half_of_what_is_searched_without(self, url: str, tmp_path: Path) -> None:
-        async with opened(url, tmp_path, exact_search_limit=200) as world:
-            await add_passages(world.runtime, 99)
+        async with opened(url, tmp_path, exact_search_limit=2000) as world:
+            await add_passages(world.runtime, 999)
             await _statistics_refreshed(world)
             assert not (await world.state(world.runtime.spaces.current.id)).indexed
             await add_passages(world.runtime, 1)
@@ -481,18 +481,23 @@ class TestIndexing:
             assert (await world.state(world.runtime.spaces.current.id)).indexed
 
     async def test_not_for_many_small_tenants(self, url: str, tmp_path: Path) -> None:
-        async with opened(url, tmp_path, exact_search_limit=20) as world:
-            await add_passages(world.runtime, 9)
+        async with opened(url, tmp_path, exact_search_limit=4000) as world:
+            await add_passages(world.runtime, 1500)
             other = new_id()
             await make_tenant(world.runtime, other, "other")
             for table in ("documents", "chunks", "chunk_embeddings"):
                 await world.sql(f"UPDATE {table} SET tenant_id = $1", other)
-            await add_passages(world.runtime, 9)
+            await add_passages(world.runtime, 1500)
             await _statistics_refreshed(world)
-        async with opened(url, tmp_path, exact_search_limit=20) as world:
+        async with opened(url, tmp_path, exact_search_limit=4000) as world:
             assert not (await world.state(world.runtime.spaces.current.id)).indexed
-        async with opened(url, tmp_path, exact_search_limit=18) as world:  # an operator has lowered it
+        async with opened(url, tmp_path, exact_search_limit=3000) as world:  # an operator has lowered it
             await world.work()
+            assert (await world.state(world.runtime.spaces.current.id)).indexed
+
+    @pytest.mark.parametrize("limit", [0, 1, 1999])
+    async def test_from_the_start_where_little_is_searched_without(self, url: str, tmp_path: Path, limit: int) -> None:
+        async with opened(url, tmp_path, exact_search_limit=limit) as world:
             assert (await world.state(world.runtime.spaces.current.id)).indexed
 
     async def test_there_and_back_without_one(self, world: World) -> None:
