@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from app.rag.evidence import runs
 from app.rag.passages import Passage
 from app.rag.question_words import question_weights
+from app.rag.sentences import sentences
 from app.rag.words import content_terms
 
 MEANING = 0.7
@@ -41,7 +42,10 @@ def best_runs(question: str, passages: Sequence[Passage], lang: str) -> list[Run
     held = [
         [title.union(content_terms(text, lang)) for text in texts] for title, texts in zip(titles, places, strict=True)
     ]
-    weights = question_weights(question, [terms for each in held for terms in each[: _singles(len(each))]], lang)
+    singles = [
+        terms for passage, each in zip(passages, held, strict=True) for terms in each[: len(sentences(passage.text))]
+    ]
+    weights = question_weights(question, singles, lang)
     whole = sum(weights.values()) or 1.0
     found = [
         (passage.score, Run(text, sum(weights[term] for term in weights if term in terms) / whole))
@@ -54,8 +58,3 @@ def best_runs(question: str, passages: Sequence[Passage], lang: str) -> list[Run
 
 def is_enough(support: float) -> bool:
     return support >= ENOUGH
-
-
-def _singles(count: int) -> int:
-    """How many of so many runs are single sentences; they come first, and there is one pair fewer."""
-    return (count + 1) // 2

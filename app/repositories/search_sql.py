@@ -14,8 +14,8 @@ plan cannot use an index behind `:x IS NULL OR ...`. Numbers of our own are writ
 matched by literals only, a LIMIT must be known, and a parameter beside an integer becomes one (1.2 was 1).
 
 Under row-level security no index answers `terms @@ query`: PostgreSQL compares nothing by an operator that might tell
-what it saw before it knows whose row it is. `ragchat_find_passages` and `ragchat_count_passages` (migration 0014) may
-see all rows, look at those of the transaction's tenant and user, and return no more than their words and a number.
+what it saw before it knows whose row it is. `ragchat_find_passages` and `ragchat_count_passages` (migrations 0014 and
+0017) may see all rows, look at those of the transaction's tenant and user, and return ids, words and a number, no text.
 """
 
 from collections.abc import Collection

@@ -201,10 +201,9 @@ class SpaceService:
     async def index_later(self, caller: Caller) -> None:
         """The caller's passages have become more: an index that search will need is built by the job that fills."""
         async with self._uow(caller) as uow:
-            if await uow.spaces.needs_indexes(self._index_from):
-                for space in await uow.spaces.all():
-                    if not await uow.spaces.indexed(space.id):
-                        await enqueue_fill(uow, space.id, priority=USUAL)
+            for space in await uow.spaces.all():
+                if await self._lacks_index(uow, space.id):
+                    await enqueue_fill(uow, space.id, priority=USUAL)
 
     async def switch(self, space_id: int) -> EmbeddingSpace:
         """Conflict(space_incomplete, space_not_indexed) while a search in it could find less than in the old one."""
@@ -269,7 +268,8 @@ class SpaceService:
         return None
 
     async def _lacks_index(self, uow: UnitOfWork, space_id: int) -> bool:
-        return await uow.spaces.needs_indexes(self._index_from) and not await uow.spaces.indexed(space_id)
+        """Asked in this order: whether one is needed takes a look at all documents."""
+        return not await uow.spaces.indexed(space_id) and await uow.spaces.needs_indexes(self._index_from)
 
 
 def index_from(exact_limit: int) -> int:

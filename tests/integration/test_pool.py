@@ -71,11 +71,11 @@ async def test_a_server_that_ends_a_connection_in_a_search_is_unavailable(databa
     try:
         with pytest.raises(Unavailable, match="database_unavailable"):
             async with begin(CALLER) as uow:
-                ending = end(await uow._session.scalar(text("SELECT pg_backend_pid()")))
+                ending = asyncio.create_task(end(await uow._session.scalar(text("SELECT pg_backend_pid()"))))
                 if when == "before":
                     await ending
-                    await uow.chunks._fetch(text("SELECT 1"), {})
-                await asyncio.gather(uow.chunks._fetch(text("SELECT pg_sleep(5)"), {}), ending)
+                await uow.chunks._fetch(text("SELECT pg_sleep(5)"), {})
+        await ending  # it has a connection of its own, which must be back before the pool is closed
         async with begin(CALLER) as uow:
             assert await uow._session.scalar(text("SELECT 1")) == 1
     finally:

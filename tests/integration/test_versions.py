@@ -97,7 +97,7 @@ def lighthouse(number: int) -> str:
 async def test_ten_versions_at_once_and_search_sees_one_of_them_at_any_moment(tenant: Tenant) -> None:
     first = await upload_ready(tenant, lighthouse(0))
     watcher = Watcher(tenant)
-    watching = asyncio.create_task(watcher.run())
+    watching = asyncio.gather(watcher.run(), watcher.run())
     answers = await asyncio.gather(*(upload(tenant, lighthouse(number)) for number in range(1, 11)))
     assert {answer.status_code for answer in answers} == {202}
     assert {answer.json()["id"] for answer in answers} == {first["id"]}
@@ -108,7 +108,7 @@ async def test_ten_versions_at_once_and_search_sees_one_of_them_at_any_moment(te
     watching.cancel()
 
     whole = document["chunks"]
-    assert len(watcher.seen) >= 5
+    assert len(watcher.seen) > 10
     for hits in watcher.seen:
         assert len({version for version, _ in hits}) == 1, hits
         assert len({mark for _, content in hits for mark in re.findall(r"mark\d+", content)}) == 1, hits
