@@ -38,6 +38,20 @@ def turn_lost() -> RagchatError:
     return RagchatError("turn_lost", "Another process has ended this turn.")
 
 
+class Patience:
+    """With a database that is away. Everything is tried twice at least: a process that was stopped for longer finds
+    that its first try has timed out, and must not take that for an answer."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + PATIENCE_SECONDS
+        self._failed = False
+
+    def is_over(self) -> bool:
+        """Asked after each failure."""
+        failed, self._failed = self._failed, True
+        return failed and time.monotonic() >= self._until
+
+
 class _Pending:
     """What one turn has still to store."""
 
@@ -255,12 +269,12 @@ class _Lane:
 
     async def _append_patiently(self, batch: _Batch) -> set[UUID]:
         """Tries again while the database is away for a moment."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        patience = Patience()
         while True:
             try:
                 return await self._append(batch)
             except Unavailable as exc:
-                if time.monotonic() >= deadline:
+                if patience.is_over():
                     raise
                 log.warning("events.waiting", turns=len(batch), code=exc.code)
             await asyncio.sleep(PAUSE_SECONDS)

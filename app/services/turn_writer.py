@@ -1,7 +1,6 @@
 """An answer in the making, and the one who writes it down: every event is committed before anybody sees it."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -13,7 +12,7 @@ from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
 from app.services.citing import Citing
 from app.services.drafts import Draft, settle_draft, used_of
-from app.services.event_log import PATIENCE_SECONDS, PAUSE_SECONDS, EventLog, turn_lost
+from app.services.event_log import PAUSE_SECONDS, EventLog, Patience, turn_lost
 from app.services.forgetting import forget_deleted, without_titles
 from app.services.interruption import done_fields, error_fields
 from app.services.live_turns import Frame, LiveTurn
@@ -130,7 +129,7 @@ class TurnWriter:
 
     async def _patiently(self, store: Callable[[], Awaitable[None]], ending: Ending) -> None:
         """Tries again while the database is away for a moment. It may have gone with the answer to a commit."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        patience = Patience()
         tried = False
         while True:
             try:
@@ -138,7 +137,7 @@ class TurnWriter:
                     await store()
                 return
             except Unavailable as exc:
-                if time.monotonic() >= deadline:
+                if patience.is_over():
                     raise
                 log.warning("turn.waiting", turn_id=str(self._live.turn_id), code=exc.code)
             tried = True

@@ -68,6 +68,18 @@ class Worker:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _claim(self, *, long: bool) -> Job | None:
+        """Not broken off in the middle: the job may be ours already when the database's answer is still to come."""
+        taking = asyncio.create_task(self._take(long=long))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            with contextlib.suppress(RagchatError):
+                job = await taking
+                if job is not None:
+                    await asyncio.shield(self._release(job))
+            raise
+
+    async def _take(self, *, long: bool) -> Job | None:
         async with self._runtime.uow(SYSTEM) as uow:
             row = await uow.jobs.claim(self._name, LONG, long=long)
         return Job(**row) if row else None
@@ -81,8 +93,15 @@ class Worker:
                 await self._wake.wait()
 
     async def _work(self, job: Job) -> None:
-        """The top of a job's task."""
         log.info("job.started", job_id=str(job.id), kind=job.kind, attempt=job.attempts)
+        try:
+            await self._run(job)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._release(job))  # of no effect when its outcome is stored
+            raise
+
+    async def _run(self, job: Job) -> None:
+        """Whatever happens to a job, its outcome is stored."""
         try:
             async with in_background(self._renew(job)):
                 await task_of(job).run(self._runtime, job)
@@ -95,9 +114,6 @@ class Worker:
         except Rejected as exc:
             log.info("job.rejected", job_id=str(job.id), code=exc.code)
             await self._complete(job, error_code=exc.code)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._release(job))
-            raise
         except RagchatError as exc:
             log.warning("job.failed", job_id=str(job.id), kind=job.kind, attempt=job.attempts, code=exc.code)
             await self._retry(job, exc.code)

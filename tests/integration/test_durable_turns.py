@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +14,11 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
 from app.core.caller import Caller
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, NotFound, Unavailable
 from app.core.ids import new_id
+from app.db.uow import UnitOfWork
 from app.providers.ports import Delta, Finished, Prompt
+from app.services import event_log
 from app.services.event_log import EventLog
 from app.services.live_turns import LiveTurn, LiveTurns, make_frame
 from app.services.turns import Question
@@ -163,6 +165,30 @@ class TestGroups:
         assert [line["event"] for line in logged if "turn" in line["event"] or "events" in line["event"]] == [
             "events.not_composed"
         ]
+
+    async def test_a_first_try_that_took_too_long_is_no_answer(
+        self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As for a process that was stopped meanwhile, and finds only now that the time is up."""
+        [turn] = await self.opened(tenant, 1)
+        monkeypatch.setattr(event_log, "PATIENCE_SECONDS", 0)
+        failures = [Unavailable("database_unavailable")]
+
+        @asynccontextmanager
+        async def uow(caller: Caller) -> AsyncIterator[UnitOfWork]:
+            if failures:
+                raise failures.pop()
+            async with tenant.runtime.uow(caller) as work:
+                yield work
+
+        events = EventLog(uow, turn.holder)
+        events.add(turn, ("status", {"state": "generating"}))
+        await events.flush(turn)
+        assert len(await stored_types(tenant, turn.turn_id)) == 3
+        failures += [Unavailable("database_unavailable")] * 2
+        events.add(turn, ("status", {"state": "generating"}))
+        with pytest.raises(Unavailable):
+            await events.flush(turn)
 
     async def test_many_turns_cost_as_many_statements_as_one(self, tenant: Tenant) -> None:
         turns = await self.opened(tenant, 20)
