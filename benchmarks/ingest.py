@@ -99,15 +99,19 @@ async def indexed_texts(runtime: Runtime, caller: Caller) -> tuple[list[str], in
 
 
 def cpu_seconds(folder: Path) -> float:
-    """Spent so far by this process, the reading processes that have ended, and the database."""
-    own = psutil.Process().cpu_times()
-    total = own.user + own.system + own.children_user + own.children_system
-    server = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
-    for process in (psutil.Process(server), *psutil.Process(server).children()):
+    """Spent so far by this process, those that have read for it, and the database."""
+    own = psutil.Process()
+    server = psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0]))
+    total = 0.0
+    for process in (own, *own.children()):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    for process in (server, *server.children()):
         with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
             total += times.user + times.system
-    return float(total)
+    return total
 
 
 async def embedded(runtime: Runtime, texts: list[str], folder: Path) -> tuple[float, float]:

@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.ids import new_id
-from app.db.engine import driver_connection
+from app.db.engine import driver_connection, register_halfvec
 from app.db.indexes import Indexes
 from app.languages import get_language
 from app.providers.ports import Vectors
 from app.rag.indexed_text import content_hash, searched_text
+from app.repositories import halfvec
 from app.repositories.hnsw import index_name
 from app.runtime import Runtime
 from app.services.statistics import StatisticsService
@@ -27,7 +28,6 @@ from benchmarks.search_corpus import Document, documents, real_corpus
 CALLER = tenant_caller(DEFAULT_TENANT)
 DOCUMENTS_A_BATCH = 100
 FETCHED_AT_ONCE = 10_000
-HALF = np.dtype(">f2")
 DOCUMENT_COLUMNS = [
     "id",
     "tenant_id",
@@ -43,7 +43,6 @@ DOCUMENT_COLUMNS = [
     "chunk_count",
 ]
 
-VECTOR_SCHEMA = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"
 TERMS_INDEX = "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_chunks_terms'"
 COUNT_TERMS = """
 UPDATE documents d SET term_count = c.words
@@ -51,22 +50,6 @@ FROM (SELECT document_id, sum(term_count) AS words FROM chunks GROUP BY document
 """
 VALID = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass($1) AND indisvalid"
 VECTORS = "SELECT chunk_id, embedding FROM chunk_embeddings WHERE space_id = $1"
-
-
-async def register_halfvec(connection: asyncpg.Connection) -> None:
-    """Vectors come and go as numpy arrays, in binary."""
-    schema = await connection.fetchval(VECTOR_SCHEMA)
-    await connection.set_type_codec(
-        "halfvec", schema=schema, encoder=_halfvec_bytes, decoder=_from_halfvec_bytes, format="binary"
-    )
-
-
-def _halfvec_bytes(vector: npt.NDArray[Any]) -> bytes:
-    return len(vector).to_bytes(2, "big") + b"\0\0" + vector.astype(HALF).tobytes()
-
-
-def _from_halfvec_bytes(data: bytes) -> npt.NDArray[Any]:
-    return np.frombuffer(data, HALF, offset=4)
 
 
 async def ensure_loaded(runtime: Runtime, chunks: int, cache: Path) -> None:
@@ -118,7 +101,7 @@ async def _add(runtime: Runtime, connection: asyncpg.Connection, batch: list[Doc
     chunks = [row for id_, document in zip(ids, batch, strict=True) for row in _chunk_rows(id_, document)]
     async with runtime.uow(CALLER) as uow:
         await uow.chunks.add(chunks)
-    vectors = [vector for document in batch for vector in document.vectors]
+    vectors = [halfvec.encoded(vector) for document in batch for vector in document.vectors]
     space, tenant = runtime.spaces.current.id, CALLER.tenant_id
     await connection.copy_records_to_table(
         "chunk_embeddings",

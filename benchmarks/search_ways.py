@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import TextClause, text
 
-from app.db.engine import driver_connection
+from app.db.engine import driver_connection, register_halfvec
 from app.rag.search_words import search_form
+from app.repositories import halfvec
 from app.repositories.chunks import SearchQuery
 from app.repositories.hnsw import HNSW_EF_CONSTRUCTION, HNSW_M
 from app.runtime import Runtime
 from app.schemas.search import SearchFilters
 from app.services.retrieval import SPARE
-from benchmarks.search_database import CALLER, Stage, register_halfvec
+from benchmarks.search_database import CALLER, Stage
 
 TOP_K = 10
 CONNECTIONS = 4
@@ -103,7 +104,7 @@ class Application:
             space_id=space.id,
             width=space.dimensions,
             fetched=TOP_K + SPARE,
-            embedding=question.vector.tolist() if vector else None,
+            embedding=question.vector if vector else None,
             by_text=words,
             collection=collection,
         )
@@ -133,21 +134,23 @@ class Raw:
         )
 
     async def hnsw(self, question: Question, slot: int) -> Found:
-        return _found(await self._connections[slot].fetch(self._hnsw, question.vector))
+        return _found(await self._connections[slot].fetch(self._hnsw, halfvec.encoded(question.vector)))
 
     async def hnsw_in_transaction(self, question: Question, slot: int) -> Found:
         """With the setting of ef_search, as a pool's connection needs it."""
         connection = self._connections[slot]
         async with connection.transaction():
             await connection.execute(f"SET LOCAL hnsw.ef_search = {self._ef_search}")
-            return _found(await connection.fetch(self._hnsw, question.vector))
+            return _found(await connection.fetch(self._hnsw, halfvec.encoded(question.vector)))
 
     async def exact(self, question: Question, slot: int) -> Found:
-        return _found(await self._connections[slot].fetch(self._exact, question.vector))
+        return _found(await self._connections[slot].fetch(self._exact, halfvec.encoded(question.vector)))
 
     def exact_within(self, collection: str) -> Way:
         async def way(question: Question, slot: int) -> Found:
-            return _found(await self._connections[slot].fetch(self._filtered, question.vector, collection))
+            return _found(
+                await self._connections[slot].fetch(self._filtered, halfvec.encoded(question.vector), collection)
+            )
 
         return way
 

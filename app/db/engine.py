@@ -15,12 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from app.core.errors import NotFound, RagchatError, StorageFull, Unavailable
 from app.core.logging import get_logger
 from app.db.connection import APPLICATION, CallerConnection
+from app.repositories import halfvec
 
 POOL_WAIT_SECONDS = 3.0
 """Waiting longer for a connection helps nobody: the client is told 503 and tries again."""
 OWNER_POOL_SIZE = 2
 CONNECT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 2.0
+KNOWS_VECTORS = "knows_vectors"
 SERVER_SETTINGS = {
     "application_name": "ragchat",
     "timezone": "UTC",
@@ -33,6 +35,7 @@ SERVER_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
+VECTOR_SCHEMA = "SELECT typnamespace::regnamespace::text FROM pg_type WHERE oid = to_regtype('halfvec')"
 log = get_logger(__name__)
 
 
@@ -66,16 +69,35 @@ def create_engine(url: URL | str, *, pool_size: int, role: str | None = None) ->
             "connection_class": CallerConnection,
         },
     )
-    event.listen(engine.sync_engine.pool, "checkout", _require_open)
+    event.listen(engine.sync_engine, "connect", _register_types)
+    event.listen(engine.sync_engine.pool, "checkout", _require_usable)
     event.listen(engine.sync_engine.pool, "checkin", _forget_caller)
     return engine
 
 
-def _require_open(dbapi_connection: Any, _record: object, _proxy: object) -> None:
+def _register_types(dbapi_connection: Any, record: Any) -> None:
+    record.info[KNOWS_VECTORS] = dbapi_connection.run_async(register_halfvec)
+
+
+async def register_halfvec(connection: asyncpg.Connection) -> bool:
+    """Its parameters are what `halfvec.encoded` gives, its values in rows are arrays. False before the database has
+    pgvector."""
+    schema = await connection.fetchval(VECTOR_SCHEMA)
+    if schema is not None:
+        await connection.set_type_codec(
+            "halfvec", schema=schema, encoder=bytes, decoder=halfvec.decoded, format="binary"
+        )
+    return schema is not None
+
+
+def _require_usable(dbapi_connection: Any, record: Any, _proxy: object) -> None:
     """Another connection is taken instead of one that has been closed. The driver hears of that from the socket; a
-    statement as a question (`pool_pre_ping`) would be four messages to and fro, for each unit of work."""
-    if dbapi_connection.driver_connection.is_closed():
+    statement as a question (`pool_pre_ping`) would be four messages to and fro, for each unit of work. One that was
+    made before the migrations is used once."""
+    if dbapi_connection.driver_connection.is_closed() or record.info.get(KNOWS_VECTORS) is None:
         raise DisconnectionError
+    if not record.info[KNOWS_VECTORS]:
+        record.info[KNOWS_VECTORS] = None
 
 
 def _forget_caller(dbapi_connection: Any, _record: object) -> None:

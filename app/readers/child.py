@@ -1,11 +1,9 @@
-"""The process that reads one document: `python -m app.readers.child <order>`, file on stdin, lines on stdout.
+"""What a process that reads one document does: file on stdin, lines on stdout. Each line is JSON in UTF-8:
 
-<order> is JSON: {"kind", "parent": its process id, "limits": {...}}. Each line is JSON in UTF-8:
-    {"page": 3}                          a page begins; null where the format has no pages
-    {"text": "..."}                      its next piece, at most PIECE_CHARS characters
-    {"end": {"title", "warnings"}}       all was read
-    {"error": "encrypted"}               it cannot be read, a code of app/readers/errors.py
-Imports only what every reader needs: its start is paid for each document.
+{"page": 3}                          a page begins; null where the format has no pages
+{"text": "..."}                      its next piece, at most PIECE_CHARS characters
+{"end": {"title", "warnings"}}       all was read
+{"error": "encrypted"}               it cannot be read, a code of app/readers/errors.py
 """
 
 import contextlib
@@ -27,11 +25,10 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_SECONDS = 5
 
 
-def main() -> None:
-    """Exit status 0 whenever a verdict was written."""
-    order = json.loads(sys.argv[1])
+def read(order: dict[str, Any], parent: int) -> None:
+    """Returns whenever a verdict was written. The order: {"kind", "limits": {...}}."""
     limits = Limits(**order["limits"])
-    _end_with_parent(order["parent"], limits)
+    _end_with_parent(parent, limits)
     out = _own_stdout()
     try:
         reader = reader_for(order["kind"])
@@ -95,8 +92,3 @@ def _restrict(limits: Limits) -> None:
             value, ceiling = min(value, hard), min(ceiling, hard)
         with contextlib.suppress(ValueError, OSError):  # macOS knows some limits only by name
             resource.setrlimit(name, (value, ceiling))
-
-
-if __name__ == "__main__":
-    main()
-    os._exit(0)  # skips the teardown of libraries; all is flushed

@@ -7,25 +7,19 @@ What it answers is not trusted either: lines, pages and bytes are bounded here a
 import asyncio
 import contextlib
 import json
-import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import app
 from app.readers import READERS
 from app.readers.document import Document, Page
 from app.readers.errors import UnreadableDocument
+from app.readers.forked import ReadingProcess, reading_process
 from app.readers.limits import DEFAULT_LIMITS, Limits
 
-_ROOT = Path(app.__path__[0]).parent
 _LONGEST_LINE = 2**20  # a piece of 65536 characters needs at most 12 bytes each
-_PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_END_SECONDS = 5.0
 _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGALRM)
 
 
@@ -81,48 +75,15 @@ async def stream_isolated(path: Path, kind: str, limits: Limits = DEFAULT_LIMITS
     """
     if kind not in READERS:
         raise UnreadableDocument("unsupported_type")
-    process = await _start(path, kind, limits)
-    try:
-        answer = _Answer(kind, limits)
-        ended = False
-        while not ended:
-            part = answer.take(await answer.next_line(process))
-            ended = isinstance(part, End)
-            yield part
-    finally:
-        await _end(process)
-
-
-async def _start(path: Path, kind: str, limits: Limits) -> Process:
-    order = json.dumps({"kind": kind, "parent": os.getpid(), "limits": asdict(limits)})
+    order = {"kind": kind, "limits": asdict(limits)}
     with await asyncio.to_thread(path.open, "rb") as file:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "app.readers.child", order),
-            stdin=file,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            cwd=_ROOT,
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            start_new_session=True,
-            limit=_LONGEST_LINE,
-        )
-
-
-async def _end(process: Process) -> None:
-    """Also while being cancelled. The loop reaps the child even if this is cancelled a second time."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_END_SECONDS):
-            while await _stdout(process).read(_LONGEST_LINE):  # unread bytes would keep the transport open
-                pass
-            await process.wait()
-
-
-def _stdout(process: Process) -> asyncio.StreamReader:
-    return cast(asyncio.StreamReader, process.stdout)  # there is one: it was asked for as a pipe
+        async with reading_process(file, order, longest_line=_LONGEST_LINE) as process:
+            answer = _Answer(kind, limits)
+            ended = False
+            while not ended:
+                part = answer.take(await answer.next_line(process))
+                ended = isinstance(part, End)
+                yield part
 
 
 class _Answer:
@@ -135,12 +96,12 @@ class _Answer:
         self._pages = 0
         self._seconds_left = limits.wall_seconds
 
-    async def next_line(self, process: Process) -> bytes:
+    async def next_line(self, process: ReadingProcess) -> bytes:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
             async with asyncio.timeout(self._seconds_left):
-                line = await _stdout(process).readline()
+                line = await process.answer.readline()
                 if not line:
                     raise _failure(await process.wait())
         except TimeoutError as exc:

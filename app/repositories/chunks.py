@@ -3,10 +3,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 from sqlalchemy import ColumnElement, TextClause, delete, func, select, text
 
 from app.models import Chunk, ChunkEmbedding, Document
-from app.repositories import search_scope, search_sql
+from app.repositories import halfvec, search_scope, search_sql
 from app.repositories.base import Repository
 from app.repositories.hnsw import index_name
 from app.repositories.paging import Paging
@@ -69,7 +71,7 @@ class SearchQuery:
     space_id: int
     width: int
     fetched: int
-    embedding: Sequence[float] | None = None
+    embedding: npt.ArrayLike | None = None
     by_text: bool = True
     context: str = ""
     """What the question refers to, in the same form: these words weigh less."""
@@ -85,13 +87,13 @@ class SearchQuery:
         return search_sql.Shape(self.space_id, self.width, by_vector, self.by_text, exact, leg_limit, filters)
 
     @property
+    def vector(self) -> bytes:
+        """The embedding, which there must be, as a parameter."""
+        return halfvec.encoded(np.asarray(self.embedding))
+
+    @property
     def ef_search(self) -> int:
         return min(search_sql.EF_SEARCH_PER_HIT * self.fetched, search_sql.MOST_EF_SEARCH)
-
-
-def _spelled(embedding: Sequence[float] | None) -> str:
-    """In as many digits as a halfvec holds."""
-    return f"[{','.join([f'{value:.5g}' for value in embedding or ()])}]"
 
 
 def _enough(rows: list[dict[str, Any]], query: SearchQuery) -> bool:
@@ -140,7 +142,7 @@ class ChunkRepository(Repository):
     async def background(self, query: SearchQuery) -> tuple[int, float]:
         """(how many passages the tenant has, their mean cosine to the question). The query has an embedding."""
         statement = search_sql.background_statement(query.space_id, query.width)
-        values = {"tenant": self._caller.tenant_id, "embedding": _spelled(query.embedding)}
+        values = {"tenant": self._caller.tenant_id, "embedding": query.vector}
         chunks, cosine = (await self._session.execute(statement, values)).one()
         return chunks, cosine
 
@@ -162,7 +164,7 @@ class ChunkRepository(Repository):
         filters = self._filters(query)
         values = {"tenant": self._caller.tenant_id, "fetched": query.fetched, **filters}
         if query.embedding is not None:
-            values["embedding"] = _spelled(query.embedding)
+            values["embedding"] = query.vector
         if query.by_text:
             values |= {"question": query.question, "context": query.context, "config": query.config}
         return search_sql.hybrid_statement(query.shape(frozenset(filters), exact=exact)), values

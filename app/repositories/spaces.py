@@ -18,6 +18,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models import EmbeddingSpace
+from app.repositories import halfvec
 from app.repositories.base import Repository
 from app.repositories.hnsw import INDEX_PREFIX, index_name
 
@@ -27,17 +28,15 @@ SHARED_LOCK = "SELECT pg_advisory_xact_lock_shared(hashtext('embedding_spaces'))
 
 ADD_VECTORS = text("""
 INSERT INTO chunk_embeddings (space_id, chunk_id, tenant_id, embedding)
-SELECT s.id, c.id, c.tenant_id,
-       CAST((CAST(:numbers AS real[]))[(r.place - 1) * :width + 1 : r.place * :width] AS halfvec)
-FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS r(chunk_id, place)
+SELECT s.id, c.id, c.tenant_id, r.embedding
+FROM unnest(CAST(:ids AS uuid[]), CAST(:vectors AS halfvec[])) AS r(chunk_id, embedding)
 JOIN chunks c ON c.id = r.chunk_id
 JOIN embedding_spaces s ON s.id = :space AND NOT s.is_dropping
 ORDER BY c.id
 ON CONFLICT DO NOTHING
 """)
 """A chunk that has been deleted meanwhile, or a space that is being dropped, is left out. In one order, as two
-transactions that add the same rows in different orders would wait for each other. One array holds the numbers of all
-vectors: spelled as text, they kept the event loop from anything else for 40 ms."""
+transactions that add the same rows in different orders would wait for each other."""
 
 VISIBLE = """chunks c JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version"""
 NO_VECTOR = "NOT EXISTS (SELECT 1 FROM chunk_embeddings e WHERE e.chunk_id = c.id AND e.space_id = :space)"
@@ -163,7 +162,7 @@ class SpaceRepository(Repository):
 
     async def add_vectors(self, space_id: int, ids: Sequence[UUID], vectors: npt.NDArray[np.float32]) -> None:
         """Shape (n, width). Vectors that are there already stay. What was deleted meanwhile is left out."""
-        values = {"space": space_id, "ids": [*ids], "numbers": vectors.ravel().tolist(), "width": vectors.shape[1]}
+        values = {"space": space_id, "ids": [*ids], "vectors": halfvec.encoded_rows(vectors)}
         await self._session.execute(ADD_VECTORS, values)
 
     async def activate(self, space_id: int) -> None:

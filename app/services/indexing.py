@@ -167,24 +167,24 @@ class IndexingRun:
     async def _embed(self) -> None:
         while (window := await self._backlog.next_window()) is not None:
             first, last = window
-            for space in self._spaces:
+            in_use, *others = self._spaces
+            for space in others:
                 await self._embed_window(space, first, last)
-            async with self._held() as uow:
-                done = last - first + 1
-                if not await uow.documents.add_progress(self._work.document_id, self._work.version, done):
-                    raise LeaseLost
+            await self._embed_window(in_use, first, last, progress=last - first + 1)
 
-    async def _embed_window(self, space: Space, first: int, last: int) -> None:
+    async def _embed_window(self, space: Space, first: int, last: int, *, progress: int = 0) -> None:
+        """Chunks first..last that the space has no vector of get one. The document is so many chunks further then."""
+        document_id, version = self._work.document_id, self._work.version
         async with self._parts.uow(self._work.caller) as uow:
-            rows = await uow.chunks.without_vector(
-                self._work.document_id, self._work.version, space.id, first=first, last=last
-            )
-        if not rows:
-            return
-        texts = [embedded_text(self._row.title, row["heading"], row["content"]) for row in rows]
-        vectors = await space.embedder.embed_documents(texts)
+            rows = await uow.chunks.without_vector(document_id, version, space.id, first=first, last=last)
+        if rows:
+            texts = [embedded_text(self._row.title, row["heading"], row["content"]) for row in rows]
+            vectors = await space.embedder.embed_documents(texts)
         async with self._held() as uow:
-            await uow.spaces.add_vectors(space.id, [row["id"] for row in rows], vectors)
+            if rows:
+                await uow.spaces.add_vectors(space.id, [row["id"] for row in rows], vectors)
+            if progress and not await uow.documents.add_progress(document_id, version, progress):
+                raise LeaseLost
 
     # --- the end ---
 

@@ -160,7 +160,7 @@ class RetrievalService:
             space_id=asked.space.id,
             width=asked.space.dimensions,
             fetched=fetched,
-            embedding=None if vector is None else vector.tolist(),
+            embedding=vector,
             by_text=asked.mode != "vector",
             document_ids=filters.document_ids,
             collection=filters.collection,

@@ -55,11 +55,11 @@ class Worker:
         while True:
             self._wake.clear()  # before looking: what is announced from here on is either seen or wakes us
             try:
-                job = await self._claim(long=long)
-                if job is None:
-                    await self._sleep(long=long)
-                else:
-                    await self._work(job)
+                match await self._claim(long=long):
+                    case Job() as job:
+                        await self._work(job)
+                    case seconds:
+                        await self._sleep(seconds)
             except RagchatError as exc:
                 log.warning("worker.no_database", code=exc.code)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -67,27 +67,28 @@ class Worker:
                 log.exception("worker.fault")
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _claim(self, *, long: bool) -> Job | None:
-        """Not broken off in the middle: the job may be ours already when the database's answer is still to come."""
+    async def _claim(self, *, long: bool) -> Job | float:
+        """The next job, or the seconds until there may be one. Not broken off in the middle: the job may be ours
+        already when the database's answer is still to come."""
         taking = asyncio.create_task(self._take(long=long))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
             with contextlib.suppress(RagchatError):
                 job = await taking
-                if job is not None:
+                if isinstance(job, Job):
                     await asyncio.shield(self._release(job))
             raise
 
-    async def _take(self, *, long: bool) -> Job | None:
+    async def _take(self, *, long: bool) -> Job | float:
         async with self._runtime.uow(SYSTEM) as uow:
             row = await uow.jobs.claim(self._name, LONG, long=long)
-        return Job(**row) if row else None
+            due = None if row else await uow.jobs.seconds_to_next(LONG, long=long)
+        if row:
+            return Job(**row)
+        return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.05, due))
 
-    async def _sleep(self, *, long: bool) -> None:
-        async with self._runtime.uow(SYSTEM) as uow:
-            due = await uow.jobs.seconds_to_next(LONG, long=long)
-        seconds = POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.05, due))
+    async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

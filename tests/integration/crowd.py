@@ -15,6 +15,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 
 from tests.integration.test_ingestion_survives import WORDS
+from tests.reading import reading_processes
 from tests.unit.readers.files import docx, paragraph, pdf, pdf_of_objects
 
 SEED = 90_001
@@ -171,19 +172,8 @@ class Memory:
     def _run(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
             self.service = max(self.service, resident(self._process))
-            for child in readers(self._process.pid):
+            for child in reading_processes(self._process.pid):
                 self.reader = max(self.reader, resident(child))
-
-
-def readers(pid: int) -> list[psutil.Process]:
-    """The processes that read for the service."""
-    found = []
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(pid).children():
-            with contextlib.suppress(psutil.Error):
-                if "app.readers.child" in child.cmdline():
-                    found.append(child)
-    return found
 
 
 def resident(process: psutil.Process) -> float:

@@ -12,8 +12,9 @@ import pytest
 
 from app.db.embedded import Server
 from tests.conftest import shared
-from tests.integration.crowd import Asking, bombs, good, outcomes, readers, send, slow_pdf
+from tests.integration.crowd import Asking, bombs, good, outcomes, send, slow_pdf
 from tests.integration.processes import Child, Place, ended, place, rows
+from tests.reading import reading_processes
 from tests.unit.readers.test_document_set import REFUSED, manifest
 
 SEED = 31_007
@@ -54,7 +55,7 @@ async def test_bombs_end_with_a_code_and_good_ones_get_ready(hardened: Hardened)
             found = await outcomes(http, sent, 180)
     assert asking.failures == []
     assert {name for name in found if found[name] not in made.get(name, (b"", {"ready"}))[1]} == set(), found
-    assert readers(hardened.service.process.pid) == []
+    assert reading_processes(hardened.service.process.pid) == []
 
 
 @pytest.mark.timeout(240)
@@ -81,7 +82,7 @@ async def test_a_reader_that_dies_or_hangs_is_tried_twice_and_others_go_on(harde
         keys = {row["storage_key"]: row["id"] for row in files}
         ending = asyncio.gather(*(ended(http, id_, 120) for id_ in doomed.values()))
         while not ending.done():
-            for child in readers(hardened.service.process.pid):
+            for child in reading_processes(hardened.service.process.pid):
                 hit(child, {key: number for number, id_ in doomed.items() for key in keys if keys[key] == id_})
             await asyncio.sleep(0.05)
         found = dict(zip(deaths, await ending, strict=True))

@@ -9,8 +9,10 @@ from sqlalchemy import URL, text
 
 from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.errors import RagchatError, Unavailable
-from app.db.engine import create_engine, database_errors
+from app.db.engine import create_engine, database_errors, driver_connection
 from app.db.uow import uow_factory
+from app.repositories import halfvec
+from tests.conftest import make_database
 
 CALLER = tenant_caller(DEFAULT_TENANT)
 
@@ -31,8 +33,26 @@ async def test_a_connection_closed_by_the_server_is_replaced(database_url: str) 
         await other.dispose()
 
 
-async def test_taking_a_connection_costs_no_statement(database_url: str) -> None:
-    engine = create_engine(database_url, pool_size=2)
+async def test_a_connection_that_is_older_than_the_tables_learns_of_vectors(postgres: URL) -> None:
+    engine = create_engine(await make_database(postgres, "test_pool_vectors"), pool_size=1)
+    vector = {"vector": halfvec.encoded([0.5, -2, 1 / 3])}
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+            async with driver_connection(engine) as other:
+                await other.execute("CREATE EXTENSION vector SCHEMA public")
+        for _ in range(2):
+            async with engine.connect() as connection:
+                found = (await connection.execute(text("SELECT CAST(:vector AS halfvec) AS v"), vector)).scalar_one()
+                assert found.tolist() == [0.5, -2, pytest.approx(1 / 3, abs=1e-3)]
+    finally:
+        await engine.dispose()
+
+
+async def test_taking_a_connection_costs_no_statement(postgres: URL) -> None:
+    engine = create_engine(await make_database(postgres, "test_pool_statements"), pool_size=2)
+    async with driver_connection(engine) as other:
+        await other.execute("CREATE EXTENSION vector")
     asked: list[str] = []
     try:
         async with engine.connect() as connection:

@@ -15,7 +15,7 @@ from app.core.ids import new_id
 from app.db.connection import announcement
 from app.db.engine import driver_connection
 from app.db.uow import UnitOfWork
-from app.repositories import search_scope, search_sql
+from app.repositories import halfvec, search_scope, search_sql
 from app.repositories.chunks import SearchQuery
 from app.repositories.hnsw import create_index, drop_index, index_name
 from app.runtime import Runtime, open_runtime
@@ -230,7 +230,7 @@ async def test_small_statements_use_indexes(corpus: Corpus) -> None:
     tenant = {"tenant": corpus.caller.tenant_id}
     prepared = tenant | {"ef_search": "400", "one_plan": True, "exact_limit": 20_000, "whole_tenant": True}
     prepared["index"] = index_name(corpus.space_id)
-    near = tenant | {"embedding": "[0.5,0.1,0.1,0.1,0.1,0.1,0.1,0.1]"}
+    near = tenant | {"embedding": halfvec.encoded([0.5, *[0.1] * 7])}
     asked: list[tuple[TextClause, dict[str, Any]]] = [
         (search_scope.PREPARE, prepared),
         (search_sql.background_statement(corpus.space_id, WIDTH), near),

@@ -71,7 +71,7 @@ async def test_while_an_outcome_is_being_stored(runtime: Runtime, url: str, monk
     monkeypatch.setitem(TASKS, KIND, Task(again, leave))
     worker = Worker(runtime, concurrency=1)
     job = await worker._claim(long=False)
-    assert job is not None
+    assert isinstance(job, Job)
     working = asyncio.create_task(worker._work(job))
     when_executed(runtime, "attempts - 1", working.cancel)
     with pytest.raises(asyncio.CancelledError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from app.core.errors import StorageFull, Unavailable
+from app.core.logging import get_logger
 
 T = TypeVar("T")
 HEAD_BYTES = 4096
 FREE_FLOOR_BYTES = 64 << 20
 """Below this much free space nothing new is accepted: the database needs the rest to stay up."""
-FULL = {28, 122}
-"""errno ENOSPC and EDQUOT."""
+FULL = {errno.ENOSPC, errno.EDQUOT}
+log = get_logger(__name__)
 
 
 class IncomingFile:
@@ -101,6 +103,7 @@ def _full_disk() -> Iterator[None]:
     except OSError as exc:
         if exc.errno in FULL:
             raise StorageFull from exc
+        log.error("storage.failed", error=errno.errorcode.get(exc.errno or 0, type(exc).__name__))
         raise Unavailable("storage_unavailable", "The file storage cannot be written.") from exc
 
 

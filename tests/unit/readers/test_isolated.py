@@ -19,6 +19,7 @@ from app.readers.document import Document
 from app.readers.errors import UnreadableDocument
 from app.readers.isolated import read_isolated
 from app.readers.limits import Limits
+from tests.reading import forking_process, reading_processes
 from tests.unit.readers import files
 from tests.unit.readers.files import DOCUMENTS, ROOT, paragraph
 from tests.unit.readers.variants import sample
@@ -29,7 +30,7 @@ LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs limits th
 @pytest.fixture(autouse=True)
 def no_children_left() -> Iterator[None]:
     yield
-    assert not [child for child in psutil.Process().children() if "app.readers.child" in " ".join(child.cmdline())]
+    assert not reading_processes(os.getpid())
 
 
 def stored(tmp_path: Path, data: bytes) -> Path:
@@ -149,17 +150,63 @@ async def test_the_child_is_told_no_name_and_has_no_secrets(tmp_path: Path, monk
     assert group == child.pid
 
 
-def test_the_child_loads_nothing_of_the_service() -> None:
-    """Its start is paid for each document."""
-    code = "import sys, app.readers.child; print(' '.join(sys.modules))"
+async def test_the_process_that_forks_is_replaced_when_it_is_gone(tmp_path: Path) -> None:
+    await read_isolated(stored(tmp_path, b"hello"), "txt")
+    before = forking_process(os.getpid())
+    assert before is not None
+    reading = asyncio.create_task(read_isolated(stored(tmp_path, slow_pdf()), "pdf"))
+    child = await running_child(os.getpid())
+    before.kill()
+    with pytest.raises(UnreadableDocument, match="parser_crashed"):
+        await reading
+    await asyncio.to_thread(child.wait, 5)
+    assert (await read_isolated(stored(tmp_path, b"hello"), "txt")).text == "hello"
+    after = forking_process(os.getpid())
+    assert after is not None
+    assert after.pid != before.pid
+
+
+def test_it_ends_with_the_program(tmp_path: Path) -> None:
+    path = stored(tmp_path, b"hello")
+    program = (
+        "import asyncio, os, pathlib, sys\nfrom app.readers.isolated import read_isolated\n"
+        "asyncio.run(read_isolated(pathlib.Path(sys.argv[1]), 'txt'))\nos.write(1, b'.')\nsys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.read(1)
+        forks = forking_process(parent.pid)
+        assert forks is not None
+    assert not forks.is_running()
+
+
+async def test_a_document_cannot_reach_what_belongs_to_another(tmp_path: Path) -> None:
+    """A reading process has three open files and no way to whoever forks."""
+    first = asyncio.create_task(read_isolated(stored(tmp_path, slow_pdf()), "pdf"))
+    child = await running_child(os.getpid())
+    second = asyncio.create_task(read_isolated(stored(tmp_path, slow_pdf()), "pdf"))
+    await asyncio.sleep(0.3)
+    for each in reading_processes(os.getpid()):
+        assert len(os.listdir(f"/proc/{each.pid}/fd")) == each.num_fds() <= 4
+    assert len(reading_processes(os.getpid())) == 2
+    assert child.is_running()
+    for task in (first, second):
+        task.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+
+
+def test_the_process_that_forks_loads_nothing_of_the_service() -> None:
+    """And of the readers what they need, when they need it."""
+    code = "import sys, app.readers.forks; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
     heavy = {"asyncio", "fastapi", "pydantic", "sqlalchemy", "openvino", "numpy", "lxml", "pypdf", "pypdfium2", "docx"}
     assert not heavy & set(loaded.stdout.split())
 
 
-def test_the_lines_of_the_child_are_short_json(tmp_path: Path) -> None:
-    order = json.dumps({"kind": "txt", "parent": os.getpid(), "limits": asdict(Limits())})
-    command = [sys.executable, "-m", "app.readers.child", order]
+def test_the_lines_of_the_child_are_short_json() -> None:
+    code = "import json, os, sys; from app.readers import child; child.read(json.loads(sys.argv[1]), os.getppid())"
+    command = [sys.executable, "-c", code, json.dumps({"kind": "txt", "limits": asdict(Limits())})]
     done = subprocess.run(command, input=b'"\\' * 200_000, cwd=ROOT, capture_output=True, check=True)
     lines = done.stdout.splitlines()
     assert json.loads(lines[0]) == {"page": None}
@@ -168,12 +215,11 @@ def test_the_lines_of_the_child_are_short_json(tmp_path: Path) -> None:
 
 
 async def running_child(parent: int) -> psutil.Process:
-    """The reading process below `parent`, once it is at work."""
+    """The reading process of `parent`, once it is at work."""
     for _ in range(500):
-        for child in psutil.Process(parent).children():
-            if "app.readers.child" in " ".join(child.cmdline()):
-                await asyncio.sleep(0.2)
-                return child
+        for child in reading_processes(parent):
+            await asyncio.sleep(0.2)
+            return child
         await asyncio.sleep(0.01)
     raise AssertionError("no reading process was started")
 

@@ -1,0 +1,146 @@
+"""Reading processes, made by the process of app/readers/forks.py, which is started when the first is wanted."""
+
+import asyncio
+import atexit
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import app
+
+_ROOT = Path(app.__path__[0]).parent
+_PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_NUMBER = struct.Struct("!i")
+_PAUSE_SECONDS = 0.01
+_END_SECONDS = 5.0
+
+
+class ReadingProcess:
+    """Of a group of its own. `answer` is what it writes."""
+
+    def __init__(self, answer: asyncio.StreamReader, told: asyncio.StreamReader) -> None:
+        self.answer = answer
+        self._told = told
+        self._id: int | None = None
+        self._exit_status: int | None = None
+
+    async def wait(self) -> int:
+        """Its exit status; negative numbers are signals. OSError when it could not be started."""
+        if self._exit_status is None:
+            await self._begun()
+            try:
+                self._exit_status = await self._number()
+            except asyncio.IncompleteReadError:  # the process that forks is gone, and its children with it
+                self._exit_status = -signal.SIGKILL
+        return self._exit_status
+
+    async def kill(self) -> None:
+        if self._exit_status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(await self._begun(), signal.SIGKILL)
+
+    async def _begun(self) -> int:
+        if self._id is None:
+            try:
+                self._id = await self._number()
+            except asyncio.IncompleteReadError:
+                raise OSError("no process could be started to read a document") from None
+        return self._id
+
+    async def _number(self) -> int:
+        number: int = _NUMBER.unpack(await self._told.readexactly(_NUMBER.size))[0]
+        return number
+
+
+@contextlib.asynccontextmanager
+async def reading_process(
+    file: IO[bytes], order: Mapping[str, Any], *, longest_line: int
+) -> AsyncIterator[ReadingProcess]:
+    """One that has this open file. It is killed when the block is left, if it has not ended by then."""
+    async with _pipe(longest_line) as (answer, answers), _pipe(_NUMBER.size) as (told, tells):
+        await _forks.send(json.dumps(order).encode(), [each.fileno() for each in (file, answers, tells)])
+        answers.close()
+        tells.close()
+        process = ReadingProcess(answer, told)
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(TimeoutError, OSError):
+                async with asyncio.timeout(_END_SECONDS):
+                    await process.kill()
+                    await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def _pipe(longest_line: int) -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
+    """Both ends."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(longest_line)
+    out, into = os.pipe()
+    with os.fdopen(into, "wb", buffering=0) as end, os.fdopen(out, "rb", buffering=0) as start:
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), start)
+        try:
+            yield reader, end
+        finally:
+            transport.close()
+
+
+class _Forks:
+    """The process that forks, of which this process has one at the most."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._orders: socket.socket | None = None
+
+    async def send(self, message: bytes, descriptors: list[int]) -> None:
+        """In a new one where the old one is gone."""
+        try:
+            await _send(self._orders or self._start(), message, descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            self.end()
+            await _send(self._start(), message, descriptors)
+
+    def _start(self) -> socket.socket:
+        self._orders, theirs = socket.socketpair()
+        self._orders.setblocking(False)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  our own program, no shell
+                [sys.executable, "-m", "app.readers.forks", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=_ROOT,
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        return self._orders
+
+    def end(self) -> None:
+        """And what it has forked."""
+        if self._process is not None and self._orders is not None:
+            self._orders.close()
+            self._process.kill()
+            self._process.wait()
+        self._process = self._orders = None
+
+
+async def _send(orders: socket.socket, message: bytes, descriptors: list[int]) -> None:
+    while True:
+        try:
+            socket.send_fds(orders, [message], descriptors)
+            return
+        except BlockingIOError:  # it is loading libraries
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+_forks = _Forks()
+atexit.register(_forks.end)
