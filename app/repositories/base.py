@@ -25,11 +25,12 @@ class Repository:
         return condition
 
     async def _fetch(self, statement: TextClause, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Rows straight from the driver, which costs a third: for what is asked all day. Not the first statement of a
-        transaction, which is begun by one of the session's."""
-        raw = await (await self._session.connection()).get_raw_connection()
+        """Rows straight from the driver, which costs a third: for what is asked all day."""
+        raw: Any = await (await self._session.connection()).get_raw_connection()
+        if raw.dbapi_connection._transaction is None:  # the adapter begins one with the first statement it is given
+            await raw.dbapi_connection._start_transaction()
         sql, names = _numbered(statement)
-        return [dict(row) for row in await raw.driver_connection.fetch(sql, *(values[name] for name in names))]  # type: ignore[union-attr]
+        return [dict(row) for row in await raw.driver_connection.fetch(sql, *(values[name] for name in names))]
 
     async def _count(self, statement: Select[Any]) -> int:
         counted = select(func.count()).select_from(statement.order_by(None).subquery())

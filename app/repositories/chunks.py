@@ -129,8 +129,8 @@ class ChunkRepository(Repository):
             "one_plan": self._is_wide(query),
             "exact_limit": exact_limit,
         }
-        row = (await self._session.execute(search_scope.PREPARE, values)).one()
-        return row.chunks, row.scan, row.plan
+        [found] = await self._fetch(search_scope.PREPARE, values)
+        return found["chunks"], found["scan"], found["plan"]
 
     def _is_wide(self, query: SearchQuery) -> bool:
         """One person's scope is mostly about as large as the tenant's."""
@@ -143,8 +143,8 @@ class ChunkRepository(Repository):
         """(how many passages the tenant has, their mean cosine to the question). The query has an embedding."""
         statement = search_sql.background_statement(query.space_id, query.width)
         values = {"tenant": self._caller.tenant_id, "embedding": query.vector}
-        chunks, cosine = (await self._session.execute(statement, values)).one()
-        return chunks, cosine
+        [found] = await self._fetch(statement, values)
+        return found["chunks"], found["cosine"]
 
     async def _is_small(self, query: SearchQuery, tenant_size: int | None, limit: int) -> bool:
         """Whether the scope has `limit` chunks at the most."""
@@ -153,7 +153,8 @@ class ChunkRepository(Repository):
             return tenant_size <= limit
         statement = search_scope.scope_statement(frozenset(filters), limit + 1)
         values = {"tenant": self._caller.tenant_id, **filters}
-        return bool((await self._session.execute(statement, values)).scalar_one() <= limit)
+        [found] = await self._fetch(statement, values)
+        return bool(found["chunks"] <= limit)
 
     async def _hybrid(self, query: SearchQuery, *, exact: bool) -> list[dict[str, Any]]:
         statement, values = self.statement(query, exact=exact)

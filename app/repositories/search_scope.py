@@ -37,4 +37,4 @@ def scope_statement(filters: frozenset[str], limit: int) -> TextClause:
     if "lang" in filters:
         chunks = f"SELECT FROM chunks c WHERE c.tenant_id = :tenant AND {FILTERS['lang']} LIMIT {int(limit)}"
         counts.append(f"(SELECT count(*) FROM ({chunks}) AS few)")  # noqa: S608
-    return text(f"SELECT least({', '.join(counts)})")
+    return text(f"SELECT least({', '.join(counts)}) AS chunks")

@@ -12,7 +12,7 @@ from app.core.errors import RagchatError, Unavailable
 from app.db.engine import create_engine, database_errors, driver_connection
 from app.db.uow import uow_factory
 from app.repositories import halfvec
-from tests.conftest import make_database
+from tests.conftest import Tenant, make_database
 
 CALLER = tenant_caller(DEFAULT_TENANT)
 
@@ -65,6 +65,15 @@ async def test_taking_a_connection_costs_no_statement(postgres: URL) -> None:
         assert asked == ["BEGIN;", "COMMIT;"]  # prepared statements are not told
     finally:
         await engine.dispose()
+
+
+async def test_rows_straight_from_the_driver_are_of_the_same_transaction(tenant: Tenant) -> None:
+    """Also as its first statement."""
+    asks = text("SELECT current_setting('app.tenant_id') AS tenant, pg_current_xact_id()::text AS number")
+    async with tenant.runtime.uow(tenant.caller) as work:
+        [first] = await work.chunks._fetch(asks, {})
+        then = (await work.chunks._session.execute(asks)).one()
+    assert (first["tenant"], first["number"]) == (str(tenant.caller.tenant_id), then.number)
 
 
 async def test_the_embedded_server_keeps_many_pages(postgres: URL) -> None:

@@ -108,7 +108,7 @@ async def test_ten_versions_at_once_and_search_sees_one_of_them_at_any_moment(te
     watching.cancel()
 
     whole = document["chunks"]
-    assert len(watcher.seen) > 10
+    assert len(watcher.seen) > 5
     for hits in watcher.seen:
         assert len({version for version, _ in hits}) == 1, hits
         assert len({mark for _, content in hits for mark in re.findall(r"mark\d+", content)}) == 1, hits
