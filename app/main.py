@@ -14,6 +14,7 @@ from app.api.openapi import DESCRIPTION, TAGS, describe
 from app.api.rate_limit import open_rate_limits
 from app.api.routers import ROUTERS
 from app.core.background import in_background
+from app.core.garbage import settled
 from app.core.settings import Settings
 from app.core.version import VERSION
 from app.runtime import open_runtime
@@ -35,7 +36,8 @@ def create_app(settings: Settings | None = None, *, migrate: bool = True) -> Fas
             await stack.enter_async_context(in_background(runtime.turn_housekeeping.run()))
             if settings.worker_in_process:
                 await stack.enter_async_context(running_worker(runtime, concurrency=settings.worker_concurrency))
-            yield
+            with settled():
+                yield
 
     app = FastAPI(
         title="ragchat",

@@ -5,6 +5,7 @@ import contextlib
 import signal
 
 from app.cli.common import NO_START, load_settings, require_data_folder, run
+from app.core.garbage import settled
 from app.core.logging import catch_strays, configure_logging, get_logger
 from app.core.settings import Settings
 from app.runtime import open_runtime
@@ -33,4 +34,5 @@ async def _work(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     async with open_runtime(settings, migrate_first=False) as runtime, beating(settings.data_dir):
         get_logger(__name__).info("worker.ready")
-        await Worker(runtime, concurrency=settings.worker_concurrency).run()
+        with settled():
+            await Worker(runtime, concurrency=settings.worker_concurrency).run()
