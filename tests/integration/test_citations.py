@@ -25,6 +25,7 @@ INVENTED = [
     "[9]", "[1][42]", "[1, 7]", "[ 3 ]", "[7][8] [9]", "[7; 8]", "[\u200b8\u200b]", "[^7]", "[8-9]", "[९]",
     "【3】", "【4†source】", "［5］", "〔6〕", "[[9]8]", "[1[9], 8]",
 ]  # fmt: skip
+TURNS_AT_ONCE = 8
 MENU = "Tea costs 15 rupees in the canteen. The canteen closes at nine in the evening. Lunch is not served on Sundays."
 
 
@@ -89,7 +90,10 @@ async def test_no_invented_marker_survives_however_the_text_is_cut(tenant: Tenan
     text = "Tea costs 15 rupees. " + " and ".join(f"more {marker}" for marker in INVENTED) + " or so [2024] [a]. [1]"
     assert has_unknown(text, known)
     cuts = [[text], list(text), *([text[:at], text[at:]] for at in range(1, len(text), 7))]
-    shown = await asyncio.gather(*(everywhere(Chat(tenant, *pieces), "What does tea cost?") for pieces in cuts))
+    shown: list[list[str]] = []
+    for at in range(0, len(cuts), TURNS_AT_ONCE):
+        chats = [Chat(tenant, *pieces) for pieces in cuts[at : at + TURNS_AT_ONCE]]
+        shown += await asyncio.gather(*(everywhere(chat, "What does tea cost?") for chat in chats))
     assert {each[0] for each in shown} == {shown[0][0]}
     for texts in shown:
         assert not any(has_unknown(each, known) for each in texts[:4]), texts[0]

@@ -13,11 +13,12 @@ import websockets
 from sqlalchemy import URL
 
 from tests.conftest import make_database
-from tests.integration.processes import Child, Place, place
+from tests.integration.processes import Child, Place, place, rows
 from tests.integration.streams import Client, connect, connected
 
 DRAIN = 3
-SHORT, LONG = "count 10 at 100", "count 2000 at 50"
+SHORT, MIDDLE, LONG = "count 10 at 100", "count 20 at 100", "count 2000 at 50"
+RUNNING = "SELECT count(*) FROM turns WHERE status = 'running'"
 
 
 @pytest.fixture
@@ -110,10 +111,12 @@ async def test_streams_and_requests_end_properly(here: Place) -> None:
     service = await here.serve_slowly()
     async with here.client() as http:
         sessions = [(await http.post("/api/v1/sessions", json={"user_id": "a"})).json()["id"] for _ in range(3)]
-        told = [asyncio.create_task(events(http, sessions[n], message)) for n, message in enumerate((SHORT, LONG))]
-        body = {"message": SHORT, "use_rag": False}
+        told = [asyncio.create_task(events(http, sessions[n], message)) for n, message in enumerate((MIDDLE, LONG))]
+        body = {"message": MIDDLE, "use_rag": False}
         waiting = asyncio.create_task(http.post(f"/api/v1/sessions/{sessions[2]}/chat", json=body))
-        await asyncio.sleep(0.7)
+        async with asyncio.timeout(20):
+            while (await rows(here.environment()["DATABASE_URL"], RUNNING))[0][0] < 3:
+                await asyncio.sleep(0.02)
         service.send(signal.SIGINT)
         short, long = await asyncio.gather(*told)
         whole = await waiting
