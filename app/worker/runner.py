@@ -26,6 +26,8 @@ from app.worker.tasks import LONG, WORKER_DIED, Again, Job, Rejected, task_of
 POLL_SECONDS = 5.0
 """The net under LISTEN/NOTIFY."""
 PAUSE_SECONDS = 1.0
+GIVE_BACK_SECONDS = 5.0
+"""A worker that is to stop waits so long for the database; then the lease of its job runs out."""
 SHORT_SLOTS = 2
 """Beside those for documents: a receiver that does not answer must not keep a document waiting, nor the reverse."""
 log = get_logger(__name__)
@@ -74,10 +76,11 @@ class Worker:
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
-            with contextlib.suppress(RagchatError):
-                job = await taking
-                if isinstance(job, Job):
-                    await asyncio.shield(self._release(job))
+            with contextlib.suppress(RagchatError, TimeoutError):
+                async with asyncio.timeout(GIVE_BACK_SECONDS):
+                    job = await taking
+                    if isinstance(job, Job):
+                        await asyncio.shield(self._release(job))
             raise
 
     async def _take(self, *, long: bool) -> Job | float:
