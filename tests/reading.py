@@ -4,22 +4,22 @@ import contextlib
 
 import psutil  # type: ignore[import-untyped]
 
-FORKS = "app.readers.forks"
+FORK_SERVER = "app.readers.fork_server"
 
 
-def forking_process(pid: int) -> psutil.Process | None:
+def fork_server(pid: int) -> psutil.Process | None:
     """The child of `pid` that forks them."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(pid).children():
             with contextlib.suppress(psutil.Error):
-                if FORKS in child.cmdline():
+                if FORK_SERVER in child.cmdline():
                     return child
     return None
 
 
 def reading_processes(pid: int) -> list[psutil.Process]:
     """Those of the process `pid`, one for each document that is being read."""
-    forks = forking_process(pid)
+    server = fork_server(pid)
     with contextlib.suppress(psutil.Error):
-        return list(forks.children()) if forks else []
+        return list(server.children()) if server else []
     return []

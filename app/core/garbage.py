@@ -9,7 +9,6 @@ from collections.abc import Iterator
 def settled() -> Iterator[None]:
     """What is there when the block begins is not looked through again: a full collection stops everything for a tenth
     of a second, of which what was loaded at the start takes nearly all."""
-    gc.collect()
     gc.freeze()
     try:
         yield

@@ -70,8 +70,8 @@ def create_engine(url: URL | str, *, pool_size: int, role: str | None = None) ->
         },
     )
     event.listen(engine.sync_engine, "connect", _register_types)
-    event.listen(engine.sync_engine.pool, "checkout", _require_usable)
-    event.listen(engine.sync_engine.pool, "checkin", _forget_caller)
+    event.listen(engine.sync_engine.pool, "checkout", _require_open)
+    event.listen(engine.sync_engine.pool, "checkin", _come_back)
     return engine
 
 
@@ -90,19 +90,19 @@ async def register_halfvec(connection: asyncpg.Connection) -> bool:
     return schema is not None
 
 
-def _require_usable(dbapi_connection: Any, record: Any, _proxy: object) -> None:
+def _require_open(dbapi_connection: Any, _record: object, _proxy: object) -> None:
     """Another connection is taken instead of one that has been closed. The driver hears of that from the socket; a
-    statement as a question (`pool_pre_ping`) would be four messages to and fro, for each unit of work. One that was
-    made before the migrations is used once."""
-    if dbapi_connection.driver_connection.is_closed() or record.info.get(KNOWS_VECTORS) is None:
+    statement as a question (`pool_pre_ping`) would be four messages to and fro, for each unit of work."""
+    if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError
-    if not record.info[KNOWS_VECTORS]:
-        record.info[KNOWS_VECTORS] = None
 
 
-def _forget_caller(dbapi_connection: Any, _record: object) -> None:
+def _come_back(dbapi_connection: Any, record: Any) -> None:
+    """Nobody's any more. One that was made before the migrations is replaced when it is wanted again."""
     if dbapi_connection is not None:
         dbapi_connection.driver_connection.announcement = ""
+        if not record.info[KNOWS_VECTORS]:
+            record.invalidate(soft=True)
 
 
 def _address(url: URL | str) -> URL:

@@ -1,9 +1,10 @@
-"""What a process that reads one document does: file on stdin, lines on stdout. Each line is JSON in UTF-8:
+"""What a process that reads one document does: file on stdin, lines on stdout.
 
-{"page": 3}                          a page begins; null where the format has no pages
-{"text": "..."}                      its next piece, at most PIECE_CHARS characters
-{"end": {"title", "warnings"}}       all was read
-{"error": "encrypted"}               it cannot be read, a code of app/readers/errors.py
+Each line is JSON in UTF-8:
+    {"page": 3}                          a page begins; null where the format has no pages
+    {"text": "..."}                      its next piece, at most PIECE_CHARS characters
+    {"end": {"title", "warnings"}}       all was read
+    {"error": "encrypted"}               it cannot be read, a code of app/readers/errors.py
 """
 
 import contextlib

@@ -16,8 +16,8 @@ from typing import Any
 from app.readers import READERS
 from app.readers.document import Document, Page
 from app.readers.errors import UnreadableDocument
-from app.readers.forked import ReadingProcess, reading_process
 from app.readers.limits import DEFAULT_LIMITS, Limits
+from app.readers.reading_process import ReadingProcess, reading_process
 
 _LONGEST_LINE = 2**20  # a piece of 65536 characters needs at most 12 bytes each
 _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGALRM)

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Result, Select, TextClause, func, select, tuple_
+from sqlalchemy import ColumnElement, Result, Select, TextClause, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.caller import Caller
 from app.repositories.paging import Paging, decode_position, encode_cursor
 
+NOTHING = text("SELECT")
 _ASYNCPG = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 
 
@@ -26,11 +27,12 @@ class Repository:
 
     async def _fetch(self, statement: TextClause, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Rows straight from the driver, which costs a third: for what is asked all day."""
-        raw: Any = await (await self._session.connection()).get_raw_connection()
-        if raw.dbapi_connection._transaction is None:  # the adapter begins one with the first statement it is given
-            await raw.dbapi_connection._start_transaction()
+        raw = await (await self._session.connection()).get_raw_connection()
+        driver: Any = raw.driver_connection
+        if not driver.is_in_transaction():  # which only a statement of the session begins
+            await self._session.execute(NOTHING)
         sql, names = _numbered(statement)
-        return [dict(row) for row in await raw.driver_connection.fetch(sql, *(values[name] for name in names))]
+        return [dict(row) for row in await driver.fetch(sql, *(values[name] for name in names))]
 
     async def _count(self, statement: Select[Any]) -> int:
         counted = select(func.count()).select_from(statement.order_by(None).subquery())

@@ -129,8 +129,8 @@ class ChunkRepository(Repository):
             "one_plan": self._is_wide(query),
             "exact_limit": exact_limit,
         }
-        [found] = await self._fetch(search_scope.PREPARE, values)
-        return found["chunks"], found["scan"], found["plan"]
+        row = (await self._session.execute(search_scope.PREPARE, values)).one()
+        return row.chunks, row.scan, row.plan
 
     def _is_wide(self, query: SearchQuery) -> bool:
         """One person's scope is mostly about as large as the tenant's."""

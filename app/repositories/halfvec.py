@@ -4,8 +4,6 @@ Spelled as text, or as an array of numbers that the driver looks at one by one, 
 event loop from anything else.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +14,7 @@ def encoded(vector: npt.ArrayLike) -> bytes:
     return encoded_rows(np.asarray(vector)[np.newaxis])[0]
 
 
-def encoded_rows(vectors: npt.NDArray[np.floating]) -> Sequence[bytes]:
+def encoded_rows(vectors: npt.NDArray[np.floating]) -> list[bytes]:
     """Of shape (n, width)."""
     head = vectors.shape[1].to_bytes(2, "big") + b"\0\0"
     return [head + row.tobytes() for row in vectors.astype(HALF)]

@@ -44,12 +44,12 @@ class Patience:
 
     def __init__(self) -> None:
         self._until = time.monotonic() + PATIENCE_SECONDS
-        self._failed = False
+        self.tried = False
 
     def is_over(self) -> bool:
         """Asked after each failure."""
-        failed, self._failed = self._failed, True
-        return failed and time.monotonic() >= self._until
+        again, self.tried = self.tried, True
+        return again and time.monotonic() >= self._until
 
 
 class _Pending:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+
 from app.core.background import run_together
 from app.core.caller import Caller
 from app.core.errors import RagchatError
@@ -14,7 +16,7 @@ from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import Document as DocumentRow
-from app.providers.ports import Storage
+from app.providers.ports import Storage, Vectors
 from app.rag.chunking import Chunk, Splitter
 from app.rag.indexed_text import embedded_text
 from app.readers.errors import UnreadableDocument
@@ -82,7 +84,9 @@ class IndexingRun:
         await run_together(*reading, *(self._embed() for _ in range(EMBEDDING_TASKS)))
         while (space := await self._switch()) is not None:
             for first in range(0, self._backlog.size, WINDOW):
-                await self._embed_window(space, first, first + WINDOW - 1)
+                ids, vectors = await self._vectors(space, first, first + WINDOW - 1)
+                async with self._held() as uow:
+                    await uow.spaces.add_vectors(space.id, ids, vectors)
         log.info(
             "document.ready",
             document_id=str(self._work.document_id),
@@ -167,24 +171,24 @@ class IndexingRun:
     async def _embed(self) -> None:
         while (window := await self._backlog.next_window()) is not None:
             first, last = window
-            in_use, *others = self._spaces
-            for space in others:
-                await self._embed_window(space, first, last)
-            await self._embed_window(in_use, first, last, progress=last - first + 1)
+            made = [await self._vectors(space, first, last) for space in self._spaces]
+            async with self._held() as uow:
+                for space, (ids, vectors) in zip(self._spaces, made, strict=True):
+                    await uow.spaces.add_vectors(space.id, ids, vectors)
+                done = last - first + 1
+                if not await uow.documents.add_progress(self._work.document_id, self._work.version, done):
+                    raise LeaseLost
 
-    async def _embed_window(self, space: Space, first: int, last: int, *, progress: int = 0) -> None:
-        """Chunks first..last that the space has no vector of get one. The document is so many chunks further then."""
-        document_id, version = self._work.document_id, self._work.version
+    async def _vectors(self, space: Space, first: int, last: int) -> tuple[list[UUID], Vectors]:
+        """(ids, vectors) of the chunks first..last that have none in the space."""
         async with self._parts.uow(self._work.caller) as uow:
-            rows = await uow.chunks.without_vector(document_id, version, space.id, first=first, last=last)
-        if rows:
-            texts = [embedded_text(self._row.title, row["heading"], row["content"]) for row in rows]
-            vectors = await space.embedder.embed_documents(texts)
-        async with self._held() as uow:
-            if rows:
-                await uow.spaces.add_vectors(space.id, [row["id"] for row in rows], vectors)
-            if progress and not await uow.documents.add_progress(document_id, version, progress):
-                raise LeaseLost
+            rows = await uow.chunks.without_vector(
+                self._work.document_id, self._work.version, space.id, first=first, last=last
+            )
+        if not rows:
+            return [], np.empty((0, space.dimensions), np.float32)
+        texts = [embedded_text(self._row.title, row["heading"], row["content"]) for row in rows]
+        return [row["id"] for row in rows], await space.embedder.embed_documents(texts)
 
     # --- the end ---
 

@@ -130,17 +130,15 @@ class TurnWriter:
     async def _patiently(self, store: Callable[[], Awaitable[None]], ending: Ending) -> None:
         """Tries again while the database is away for a moment. It may have gone with the answer to a commit."""
         patience = Patience()
-        tried = False
         while True:
             try:
-                if not (tried and await self._is_stored(ending)):
+                if not (patience.tried and await self._is_stored(ending)):
                     await store()
                 return
             except Unavailable as exc:
                 if patience.is_over():
                     raise
                 log.warning("turn.waiting", turn_id=str(self._live.turn_id), code=exc.code)
-            tried = True
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _is_stored(self, ending: Ending) -> bool:

@@ -76,12 +76,20 @@ class Worker:
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
-            with contextlib.suppress(RagchatError, TimeoutError):
-                async with asyncio.timeout(GIVE_BACK_SECONDS):
-                    job = await taking
-                    if isinstance(job, Job):
-                        await asyncio.shield(self._release(job))
+            await self._give_back(taking)
             raise
+
+    async def _give_back(self, taking: asyncio.Task[Job | float]) -> None:
+        """For a slot that is being cancelled: whatever goes wrong must not keep it alive."""
+        try:
+            async with asyncio.timeout(GIVE_BACK_SECONDS):
+                job = await taking
+                if isinstance(job, Job):
+                    await self._release(job)
+        except (RagchatError, TimeoutError) as exc:
+            log.warning("worker.claim_left", code=getattr(exc, "code", "timeout"))
+        except Exception:
+            log.exception("worker.fault")
 
     async def _take(self, *, long: bool) -> Job | float:
         async with self._runtime.uow(SYSTEM) as uow:

@@ -1,6 +1,7 @@
 """Connections that the server has closed are not handed out."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
@@ -107,6 +108,21 @@ async def test_a_server_that_ends_a_connection_in_a_search_is_unavailable(databa
         await ending  # it has a connection of its own, which must be back before the pool is closed
         async with begin(CALLER) as uow:
             assert await uow._session.scalar(text("SELECT 1")) == 1
+    finally:
+        await engine.dispose()
+        await other.dispose()
+
+
+async def test_a_connection_that_is_gone_when_a_search_begins_is_unavailable(database_url: str) -> None:
+    engine, other = create_engine(database_url, pool_size=1), create_engine(database_url, pool_size=1)
+    try:
+        with pytest.raises(Unavailable, match="database_unavailable"):
+            async with uow_factory(engine)(CALLER) as uow:
+                raw: Any = await (await uow._session.connection()).get_raw_connection()
+                pid = raw.driver_connection.get_server_pid()
+                async with other.connect() as connection:
+                    await connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+                await uow.chunks._fetch(text("SELECT 1"), {})
     finally:
         await engine.dispose()
         await other.dispose()

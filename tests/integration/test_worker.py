@@ -62,6 +62,25 @@ async def test_between_the_commit_of_a_claim_and_the_answer_to_it(runtime: Runti
     assert [*map(tuple, await rows(url, JOB, KIND))] == [("queued", 0)]
 
 
+async def test_a_claim_that_fails_keeps_no_stopped_slot_alive(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def take(_worker: Worker, *, long: bool) -> Job | float:
+        begun.set()
+        await asyncio.sleep(0.1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Worker, "_take", take)
+    slot = asyncio.create_task(Worker(runtime, concurrency=1)._loop(long=False))
+    await begun.wait()
+    slot.cancel()
+    async with asyncio.timeout(3):
+        with pytest.raises(asyncio.CancelledError):
+            await slot
+
+
 async def test_while_an_outcome_is_being_stored(runtime: Runtime, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that wants to run again is given back, whatever came between."""
 

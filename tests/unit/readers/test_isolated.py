@@ -19,7 +19,7 @@ from app.readers.document import Document
 from app.readers.errors import UnreadableDocument
 from app.readers.isolated import read_isolated
 from app.readers.limits import Limits
-from tests.reading import forking_process, reading_processes
+from tests.reading import fork_server, reading_processes
 from tests.unit.readers import files
 from tests.unit.readers.files import DOCUMENTS, ROOT, paragraph
 from tests.unit.readers.variants import sample
@@ -150,9 +150,9 @@ async def test_the_child_is_told_no_name_and_has_no_secrets(tmp_path: Path, monk
     assert group == child.pid
 
 
-async def test_the_process_that_forks_is_replaced_when_it_is_gone(tmp_path: Path) -> None:
+async def test_the_fork_server_is_replaced_when_it_is_gone(tmp_path: Path) -> None:
     await read_isolated(stored(tmp_path, b"hello"), "txt")
-    before = forking_process(os.getpid())
+    before = fork_server(os.getpid())
     assert before is not None
     reading = asyncio.create_task(read_isolated(stored(tmp_path, slow_pdf()), "pdf"))
     child = await running_child(os.getpid())
@@ -161,7 +161,7 @@ async def test_the_process_that_forks_is_replaced_when_it_is_gone(tmp_path: Path
         await reading
     await asyncio.to_thread(child.wait, 5)
     assert (await read_isolated(stored(tmp_path, b"hello"), "txt")).text == "hello"
-    after = forking_process(os.getpid())
+    after = fork_server(os.getpid())
     assert after is not None
     assert after.pid != before.pid
 
@@ -176,7 +176,7 @@ def test_it_ends_with_the_program(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         parent.stdout.read(1)
-        forks = forking_process(parent.pid)
+        forks = fork_server(parent.pid)
         assert forks is not None
     assert not forks.is_running()
 
@@ -196,9 +196,9 @@ async def test_a_document_cannot_reach_what_belongs_to_another(tmp_path: Path) -
     await asyncio.gather(first, second, return_exceptions=True)
 
 
-def test_the_process_that_forks_loads_nothing_of_the_service() -> None:
+def test_the_fork_server_loads_nothing_of_the_service() -> None:
     """And of the readers what they need, when they need it."""
-    code = "import sys, app.readers.forks; print(' '.join(sys.modules))"
+    code = "import sys, app.readers.fork_server; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
     heavy = {"asyncio", "fastapi", "pydantic", "sqlalchemy", "openvino", "numpy", "lxml", "pypdf", "pypdfium2", "docx"}
     assert not heavy & set(loaded.stdout.split())

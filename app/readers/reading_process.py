@@ -1,4 +1,4 @@
-"""Reading processes, made by the process of app/readers/forks.py, which is started when the first is wanted."""
+"""Reading processes, made by the fork server of app/readers/fork_server.py, which starts when the first is wanted."""
 
 import asyncio
 import atexit
@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import app
+from app.readers.fork_server import NUMBER
 
 _ROOT = Path(app.__path__[0]).parent
 _PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_NUMBER = struct.Struct("!i")
 _PAUSE_SECONDS = 0.01
 _END_SECONDS = 5.0
 
@@ -38,7 +37,7 @@ class ReadingProcess:
             await self._begun()
             try:
                 self._exit_status = await self._number()
-            except asyncio.IncompleteReadError:  # the process that forks is gone, and its children with it
+            except asyncio.IncompleteReadError:  # the fork server is gone, and its children with it
                 self._exit_status = -signal.SIGKILL
         return self._exit_status
 
@@ -56,7 +55,7 @@ class ReadingProcess:
         return self._id
 
     async def _number(self) -> int:
-        number: int = _NUMBER.unpack(await self._told.readexactly(_NUMBER.size))[0]
+        number: int = NUMBER.unpack(await self._told.readexactly(NUMBER.size))[0]
         return number
 
 
@@ -65,8 +64,8 @@ async def reading_process(
     file: IO[bytes], order: Mapping[str, Any], *, longest_line: int
 ) -> AsyncIterator[ReadingProcess]:
     """One that has this open file. It is killed when the block is left, if it has not ended by then."""
-    async with _pipe(longest_line) as (answer, answers), _pipe(_NUMBER.size) as (told, tells):
-        await _forks.send(json.dumps(order).encode(), [each.fileno() for each in (file, answers, tells)])
+    async with _pipe(longest_line) as (answer, answers), _pipe(NUMBER.size) as (told, tells):
+        await _fork_server.send(json.dumps(order).encode(), [each.fileno() for each in (file, answers, tells)])
         answers.close()
         tells.close()
         process = ReadingProcess(answer, told)
@@ -93,8 +92,8 @@ async def _pipe(longest_line: int) -> AsyncIterator[tuple[asyncio.StreamReader, 
             transport.close()
 
 
-class _Forks:
-    """The process that forks, of which this process has one at the most."""
+class _ForkServer:
+    """This process has one at the most."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,7 +112,7 @@ class _Forks:
         self._orders.setblocking(False)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own program, no shell
-                [sys.executable, "-m", "app.readers.forks", str(theirs.fileno())],
+                [sys.executable, "-m", "app.readers.fork_server", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -142,5 +141,5 @@ async def _send(orders: socket.socket, message: bytes, descriptors: list[int]) -
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-_forks = _Forks()
-atexit.register(_forks.end)
+_fork_server = _ForkServer()
+atexit.register(_fork_server.end)

@@ -1,4 +1,4 @@
-"""The process that forks those that read: `python -m app.readers.forks <descriptor of a socket>`.
+"""A fork server for the processes that read: `python -m app.readers.fork_server <descriptor of a socket>`.
 
 It has the libraries loaded, which takes longer than to read most documents, and never sees a document itself. For each
 it gets a message over the socket: JSON {"kind", "limits"} and three descriptors: the file, where the answer goes, and
@@ -20,11 +20,11 @@ from app.readers import child, reader_for
 
 LONGEST_ORDER = 65536
 DESCRIPTORS = 3
-_NUMBER = struct.Struct("!i")
+NUMBER = struct.Struct("!i")
 _MOST_DESCRIPTORS = 4096
 
 
-class Forks:
+class ForkServer:
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
         self._tell: dict[int, int] = {}
@@ -72,7 +72,7 @@ class Forks:
 
 def _write_number(tell: int, number: int) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
-        os.write(tell, _NUMBER.pack(number))
+        os.write(tell, NUMBER.pack(number))
 
 
 def _read(order: dict[str, Any], file: int, answer: int, parent: int) -> NoReturn:
@@ -91,5 +91,5 @@ def _read(order: dict[str, Any], file: int, answer: int, parent: int) -> NoRetur
 
 
 if __name__ == "__main__":
-    Forks(socket.socket(fileno=int(sys.argv[1]))).run()
+    ForkServer(socket.socket(fileno=int(sys.argv[1]))).run()
     os._exit(0)
