@@ -21,6 +21,7 @@ from app.db.engine import Database, open_engines, wait_until_up
 from app.db.indexes import Indexes
 from app.db.notify import Channel, Hub, listening
 from app.db.row_security import require_wall
+from app.db.searching import searching
 from app.db.uow import UowFactory, uow_factory
 from app.providers.embedding import canonical_name, open_embedder
 from app.providers.llm import ModelChain, ModelSettings, open_models
@@ -151,7 +152,7 @@ async def open_runtime(
         uow = uow_factory(engine)
         spaces = SpaceService(uow, embedders, Indexes(database.owner), exact_limit=settings.exact_search_limit)
         await spaces.open(model)
-        retrieval = await stack.enter_async_context(_open_retrieval(settings, uow, spaces))
+        retrieval = await stack.enter_async_context(_open_retrieval(settings, engine, uow, spaces))
         models = make_models(settings)
         if models is not None:
             stack.push_async_callback(models.close)
@@ -170,18 +171,17 @@ def load_embedder(settings: Settings) -> Embedder:
 
 
 @contextlib.asynccontextmanager
-async def _open_retrieval(settings: Settings, uow: UowFactory, spaces: SpaceService) -> AsyncIterator[RetrievalService]:
+async def _open_retrieval(
+    settings: Settings, engine: AsyncEngine, uow: UowFactory, spaces: SpaceService
+) -> AsyncIterator[RetrievalService]:
     """Unavailable(reranker_missing | reranker_not_loaded | ...): what was asked for must be there."""
     reranker = None
     if settings.reranker_model:
         reranker = await asyncio.to_thread(open_reranker, settings.reranker_model)
     yield RetrievalService(
-        uow,
-        spaces,
-        exact_limit=settings.exact_search_limit,
-        reranker=reranker,
+        uow, searching(engine), spaces, exact_limit=settings.exact_search_limit, reranker=reranker,
         rerank_candidates=settings.rerank_candidates,
-    )
+    )  # fmt: skip
     if reranker is not None:
         await reranker.close()
 

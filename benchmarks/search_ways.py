@@ -16,10 +16,11 @@ import numpy.typing as npt
 from sqlalchemy import TextClause, text
 
 from app.db.engine import driver_connection, register_halfvec
+from app.db.searching import searching
 from app.rag.search_words import search_form
 from app.repositories import halfvec
-from app.repositories.chunks import SearchQuery
 from app.repositories.hnsw import HNSW_EF_CONSTRUCTION, HNSW_M
+from app.repositories.search import SearchQuery
 from app.runtime import Runtime
 from app.schemas.search import SearchFilters
 from app.services.retrieval import SPARE
@@ -28,6 +29,7 @@ from benchmarks.search_database import CALLER, Stage
 TOP_K = 10
 CONNECTIONS = 4
 EF_TRIED = (10, 16, 24, 32, 48, 64, 96, 128, 200, 400, 800)
+SAME_SCORE = 1e-6
 SAME_COSINE = 1e-5
 """A hit counts when it is as near as the tenth of the exact answer: equal vectors may come in any order."""
 
@@ -58,13 +60,14 @@ class Application:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._searching = searching(runtime.engine)
 
     def leg(self, *, vector: bool = False, words: bool = False, collection: str | None = None) -> Way:
         async def way(question: Question, _: int) -> Found:
             query = self._query(question, vector, words, collection)
-            async with self._runtime.uow(CALLER) as uow:
+            async with self._searching(CALLER) as passages:
                 began = time.perf_counter()
-                rows, _exact = await uow.chunks.search(query, exact_limit=self._runtime.settings.exact_search_limit)
+                rows, _exact = await passages.search(query, exact_limit=self._runtime.settings.exact_search_limit)
                 inside = time.perf_counter() - began
             return Found([row["id"] for row in rows[:TOP_K]], inside)
 
@@ -72,14 +75,23 @@ class Application:
 
     async def nearest(self, question: Question, _: int) -> Found:
         """The part of the statement that is the vector leg, for as many ids as the raw way gives."""
-        async with self._runtime.uow(CALLER) as uow:
+        async with self._searching(CALLER) as passages:
             began = time.perf_counter()
             query = self._query(question, True, False, None)
-            await uow.chunks._prepare(query, self._runtime.settings.exact_search_limit)
-            statement, values = uow.chunks.statement(query, exact=False)
-            rows = await uow.chunks._fetch(_leg_alone(statement.text), values | {"fetched": TOP_K})
+            await passages._prepare(query, self._runtime.settings.exact_search_limit)
+            statement, values = passages.statement(query, exact=False)
+            rows = await passages._fetch(_leg_alone(statement.text), values | {"fetched": TOP_K})
             inside = time.perf_counter() - began
         return Found([row["id"] for row in rows], inside)
+
+    async def agreement(self, question: Question) -> float:
+        """How many of the ten best passages of an exact hybrid search the one through the index finds."""
+        query = self._query(question, True, True, None)
+        async with self._searching(CALLER) as passages:
+            rows, _ = await passages.search(query, exact_limit=self._runtime.settings.exact_search_limit)
+            exact = await passages._hybrid(query, exact=True)
+        scores = [float(row["score"]) for row in exact[:TOP_K]]
+        return float(np.mean([row["score"] >= scores[-1] - SAME_SCORE for row in rows[: len(scores)]]))
 
     async def retrieve(self, question: Question, _: int) -> Found:
         """The service's method, which embeds the question first."""
@@ -88,13 +100,9 @@ class Application:
         )
         return Found([source.chunk_id for source in found.sources if source.chunk_id])
 
-    async def ef_search(self, question: Question) -> int:
-        """What the vector leg sets for its transaction."""
-        async with self._runtime.uow(CALLER) as uow:
-            query = self._query(question, True, False, None)
-            await uow.chunks.search(query, exact_limit=self._runtime.settings.exact_search_limit)
-            shown = await uow.chunks._session.execute(text("SHOW hnsw.ef_search"))
-            return int(shown.scalar_one())
+    def ef_search(self, question: Question, *, words: bool = False) -> int:
+        """What its transaction sets, of the vector leg alone or beside words."""
+        return self._query(question, True, words, None).ef_search
 
     def _query(self, question: Question, vector: bool, words: bool, collection: str | None) -> SearchQuery:
         space = self._runtime.spaces.current

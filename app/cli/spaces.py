@@ -23,6 +23,7 @@ from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.errors import Conflict
 from app.core.settings import Settings
 from app.db.indexes import Indexes
+from app.db.searching import Searching, searching
 from app.db.uow import UowFactory, uow_factory
 from app.models import EmbeddingSpace
 from app.providers.embedding import canonical_name, open_embedder, split_name
@@ -50,6 +51,7 @@ class Opened:
     """The database and whatever model a command asks for. No model is loaded before: a way back needs none."""
 
     uow: UowFactory
+    searching: Searching
     spaces: SpaceService
 
 
@@ -60,7 +62,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Opened]:
         uow = uow_factory(engine)
         try:
             spaces = SpaceService(uow, embedders, Indexes(engine), exact_limit=settings.exact_search_limit)
-            yield Opened(uow, spaces)
+            yield Opened(uow, searching(engine), spaces)
         finally:
             await embedders.close()
 
@@ -221,7 +223,9 @@ async def _compare(
     async with _opened(settings) as opened:
         spaces = [await opened.spaces.named(_name(name)) for name in names]
         one, other = [await opened.spaces.complete(space) for space in spaces]
-        retrieval = RetrievalService(opened.uow, opened.spaces, exact_limit=settings.exact_search_limit)
+        retrieval = RetrievalService(
+            opened.uow, opened.searching, opened.spaces, exact_limit=settings.exact_search_limit
+        )
         found = await ComparisonService(opened.uow, retrieval).run(
             tenant_caller(DEFAULT_TENANT), (one, other), questions, top_k=top_k
         )

@@ -34,6 +34,11 @@ class Document(HasId, HasTenant, HasCreatedAt, Base):
             postgresql_nulls_not_distinct=True,
             postgresql_where=text("external_id IS NOT NULL"),
         ),
+        Index(
+            "ix_documents_searched",
+            "id",
+            postgresql_include=["tenant_id", "owner_id", "indexed_version", "collection"],
+        ),
         Index("ix_documents_storage_key", "storage_key"),
         Index("ix_documents_newest", "tenant_id", text("created_at DESC"), text("id DESC")),
         CheckConstraint("status IN ('queued', 'reading', 'chunking', 'embedding', 'ready', 'failed')", name="status"),

@@ -1,18 +1,12 @@
 """What every repository has: the transaction's session, and the caller whose rows alone it touches."""
 
-from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Result, Select, TextClause, func, select, text, tuple_
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy import ColumnElement, Result, Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.caller import Caller
 from app.repositories.paging import Paging, decode_position, encode_cursor
-
-NOTHING = text("SELECT")
-_ASYNCPG = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 
 
 class Repository:
@@ -24,15 +18,6 @@ class Repository:
         """The tenant's rows. Nouns that belong to a person narrow it further."""
         condition: ColumnElement[bool] = table.tenant_id == self._caller.tenant_id
         return condition
-
-    async def _fetch(self, statement: TextClause, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Rows straight from the driver, which costs a third: for what is asked all day."""
-        raw = await (await self._session.connection()).get_raw_connection()
-        driver: Any = raw.driver_connection
-        if not driver.is_in_transaction():  # which only a statement of the session begins
-            await self._session.execute(NOTHING)
-        sql, names = _numbered(statement)
-        return [dict(row) for row in await driver.fetch(sql, *(values[name] for name in names))]
 
     async def _count(self, statement: Select[Any]) -> int:
         counted = select(func.count()).select_from(statement.order_by(None).subquery())
@@ -50,13 +35,6 @@ class Repository:
         more = len(rows) > paging.limit
         rows = rows[: paging.limit]
         return rows, total, encode_cursor(rows[-1].created_at, rows[-1].id) if more else None
-
-
-@cache
-def _numbered(statement: TextClause) -> tuple[str, tuple[str, ...]]:
-    """With $1, $2 ... for the parameters of these names."""
-    compiled = statement.compile(dialect=_ASYNCPG)
-    return str(compiled), tuple(compiled.positiontup or ())
 
 
 def rowcount(result: Result[Any]) -> int:

@@ -1,16 +1,11 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-import numpy.typing as npt
-from sqlalchemy import ColumnElement, TextClause, delete, func, select, text
+from sqlalchemy import ColumnElement, delete, func, select, text
 
 from app.models import Chunk, ChunkEmbedding, Document
-from app.repositories import halfvec, search_scope, search_sql
 from app.repositories.base import Repository
-from app.repositories.hnsw import index_name
 from app.repositories.paging import Paging
 
 ADDED = {
@@ -60,125 +55,9 @@ def _no_vector(space_id: int) -> ColumnElement[bool]:
     return ~there.exists()
 
 
-@dataclass(frozen=True, slots=True)
-class SearchQuery:
-    """One question to the index. `embedding` None leaves the vector leg out, `by_text` False the lexical one."""
-
-    question: str
-    """In the form that `search_form` makes of passages, too."""
-    config: str
-    """Text-search configuration of the question's language."""
-    space_id: int
-    width: int
-    fetched: int
-    embedding: npt.ArrayLike | None = None
-    by_text: bool = True
-    context: str = ""
-    """What the question refers to, in the same form: these words weigh less."""
-    document_ids: list[UUID] | None = None
-    collection: str | None = None
-    lang: str | None = None
-
-    def shape(self, filters: frozenset[str], *, exact: bool) -> search_sql.Shape:
-        """Of few kinds, so that the statements are few. Where both legs are joined, each goes deeper."""
-        by_vector = self.embedding is not None
-        depth = self.fetched * 2 if by_vector and self.by_text else self.fetched
-        leg_limit = search_sql.LEG_STEP * -(-depth // search_sql.LEG_STEP)
-        return search_sql.Shape(self.space_id, self.width, by_vector, self.by_text, exact, leg_limit, filters)
-
-    @property
-    def vector(self) -> bytes:
-        """The embedding, which there must be, as a parameter."""
-        return halfvec.encoded(np.asarray(self.embedding))
-
-    @property
-    def ef_search(self) -> int:
-        return min(search_sql.EF_SEARCH_PER_HIT * self.fetched, search_sql.MOST_EF_SEARCH)
-
-
-def _enough(rows: list[dict[str, Any]], query: SearchQuery) -> bool:
-    """As many hits as were asked for, and as many that are near: words alone could fill the list."""
-    return len(rows) >= query.fetched and rows[0]["near"] >= query.fetched
-
-
 class ChunkRepository(Repository):
-    async def search(self, query: SearchQuery, *, exact_limit: int) -> tuple[list[dict[str, Any]], bool]:
-        """(hits, best first; whether the search was exact). Never fewer hits than exist."""
-        tenant_size, scan, plan = await self._prepare(query, exact_limit)
-        if query.embedding is None:
-            return await self._hybrid(query, exact=True), True
-        if not await self._is_small(query, tenant_size, exact_limit):
-            rows = await self._hybrid(query, exact=False)
-            if not _enough(rows, query) and scan == search_scope.NEAREST_ONLY:
-                await self._session.execute(search_scope.FURTHER)
-                rows = await self._hybrid(query, exact=False)
-            if _enough(rows, query):
-                return rows, False
-        if plan != search_scope.AUTO:
-            await self._session.execute(search_scope.OWN_PLAN)
-        return await self._hybrid(query, exact=True), True
-
-    async def _prepare(self, query: SearchQuery, exact_limit: int) -> tuple[int | None, str, str]:
-        """(how many chunks the tenant has, where statistics tell; how the index is scanned, and how statements are
-        planned, from now on)."""
-        values = {
-            "index": index_name(query.space_id),
-            "whole_tenant": not self._filters(query),
-            "tenant": self._caller.tenant_id,
-            "ef_search": str(query.ef_search),
-            "one_plan": self._is_wide(query),
-            "exact_limit": exact_limit,
-        }
-        row = (await self._session.execute(search_scope.PREPARE, values)).one()
-        return row.chunks, row.scan, row.plan
-
-    def _is_wide(self, query: SearchQuery) -> bool:
-        """One person's scope is mostly about as large as the tenant's."""
-        return self._filters(query).keys() <= {"user_id"}
-
     async def count_of(self, document_ids: list[UUID]) -> int:
         return await self._count(select(Chunk.id).where(Chunk.document_id.in_(document_ids), self._mine(Chunk)))
-
-    async def background(self, query: SearchQuery) -> tuple[int, float]:
-        """(how many passages the tenant has, their mean cosine to the question). The query has an embedding."""
-        statement = search_sql.background_statement(query.space_id, query.width)
-        values = {"tenant": self._caller.tenant_id, "embedding": query.vector}
-        [found] = await self._fetch(statement, values)
-        return found["chunks"], found["cosine"]
-
-    async def _is_small(self, query: SearchQuery, tenant_size: int | None, limit: int) -> bool:
-        """Whether the scope has `limit` chunks at the most."""
-        filters = self._filters(query)
-        if self._is_wide(query) and tenant_size is not None and (tenant_size <= limit or not filters):
-            return tenant_size <= limit
-        statement = search_scope.scope_statement(frozenset(filters), limit + 1)
-        values = {"tenant": self._caller.tenant_id, **filters}
-        [found] = await self._fetch(statement, values)
-        return bool(found["chunks"] <= limit)
-
-    async def _hybrid(self, query: SearchQuery, *, exact: bool) -> list[dict[str, Any]]:
-        statement, values = self.statement(query, exact=exact)
-        return await self._fetch(statement, values)
-
-    def statement(self, query: SearchQuery, *, exact: bool) -> tuple[TextClause, dict[str, Any]]:
-        """The statement of this question, and its parameters."""
-        filters = self._filters(query)
-        values = {"tenant": self._caller.tenant_id, "fetched": query.fetched, **filters}
-        if query.embedding is not None:
-            values["embedding"] = query.vector
-        if query.by_text:
-            values |= {"question": query.question, "context": query.context, "config": query.config}
-        return search_sql.hybrid_statement(query.shape(frozenset(filters), exact=exact)), values
-
-    def _filters(self, query: SearchQuery) -> dict[str, Any]:
-        """Those that narrow the scope."""
-        given = {
-            "user_id": self._caller.user_id,
-            "document_ids": query.document_ids,
-            "collection": query.collection,
-            "lang": query.lang,
-        }
-        return {name: value for name, value in given.items() if value is not None}
 
     async def stored_hashes(self, document_id: UUID, version: int, *, first: int, last: int) -> dict[int, bytes]:
         """Index and content hash of the version's chunks first..last that are there."""

@@ -1,30 +1,79 @@
 """What is asked before a search: how large its scope is; and how its statements are planned and scan."""
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
 from app.repositories.search_sql import FILTERS
 
-PREPARE = text("""
-SELECT known.chunks, set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.max_scan_tuples', '40000', true),
-       set_config('hnsw.iterative_scan', CASE WHEN :whole_tenant AND known.chunks > vectors.indexed / 2
-                                              THEN 'off' ELSE 'relaxed_order' END, true) AS scan,
-       set_config('plan_cache_mode', CASE WHEN :one_plan AND known.chunks > CAST(:exact_limit AS bigint)
-                                          THEN 'force_generic_plan' ELSE 'auto' END, true) AS plan
+SIZES = text("""
+SELECT known.chunks, vectors.indexed
 FROM (SELECT) AS one LEFT JOIN corpus_statistics known ON known.tenant_id = :tenant
 LEFT JOIN LATERAL (
-    SELECT i.reltuples AS indexed FROM pg_class i WHERE i.oid = to_regclass(:index) AND i.reltuples > 0
+    SELECT i.reltuples::bigint AS indexed FROM pg_class i WHERE i.oid = to_regclass(:index) AND i.reltuples > 0
 ) AS vectors ON true
 """)
-"""How many chunks the tenant has, where that is known; and how the transaction searches. Of a large tenant one plan
-fits every question, and making a plan takes as long as searching; a small scope wants its own. To be able to go on
-behind the nearest, an iterative scan of the HNSW index takes a quarter longer: a tenant that has most of the vectors
-does without."""
-FURTHER = text("SET LOCAL hnsw.iterative_scan = relaxed_order")
-NEAREST_ONLY = "off"
-AUTO = "auto"
-OWN_PLAN = text(f"SET LOCAL plan_cache_mode = {AUTO}")
+REMEMBERED_SECONDS = 10.0
+MOST_REMEMBERED = 10_000
+FURTHER = "SET LOCAL hnsw.iterative_scan = relaxed_order;"
+OWN_PLAN = "SET LOCAL plan_cache_mode = auto;"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many chunks the tenant has, where statistics tell, and how many vectors its space's index has."""
+
+    chunks: int | None
+    vectors: int | None
+
+
+class KnownSizes:
+    """What this process was told a moment ago, by tenant and space. They choose the way of a search, not its answer."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._known: dict[tuple[UUID, int], tuple[float, Sizes]] = {}
+
+    def get(self, tenant: UUID, space: int) -> Sizes | None:
+        until, sizes = self._known.get((tenant, space), (0.0, None))
+        return sizes if self._now() < until else None
+
+    def put(self, tenant: UUID, space: int, sizes: Sizes) -> None:
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        self._known[tenant, space] = self._now() + REMEMBERED_SECONDS, sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a transaction searches. `nearest_only`: a scan of the HNSW index ends with the nearest `ef_search`; to be
+    able to go on behind them takes it a quarter longer, and a tenant that has most of the vectors does without.
+    `one_plan`: of a large tenant one plan fits every question, and making a plan takes as long as searching; a small
+    scope wants its own."""
+
+    ef_search: int
+    nearest_only: bool
+    one_plan: bool
+
+    @property
+    def settings(self) -> str:
+        """For this transaction alone."""
+        return (
+            f"SET LOCAL hnsw.ef_search = {self.ef_search};SET LOCAL hnsw.max_scan_tuples = 40000;"
+            f"SET LOCAL hnsw.iterative_scan = {'off' if self.nearest_only else 'relaxed_order'};"
+            f"SET LOCAL plan_cache_mode = {'force_generic_plan' if self.one_plan else 'auto'};"
+        )
+
+
+def choose_way(sizes: Sizes, *, ef_search: int, whole_tenant: bool, wide: bool, exact_limit: int) -> Way:
+    """`whole_tenant`: nothing narrows the scope; `wide`: it is about as large as the tenant's."""
+    chunks, vectors = sizes.chunks or 0, sizes.vectors
+    mostly_ours = vectors is not None and 2 * chunks > vectors
+    return Way(ef_search, whole_tenant and mostly_ours, wide and chunks > exact_limit)
 
 
 @cache

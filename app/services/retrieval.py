@@ -10,6 +10,7 @@ import numpy as np
 
 from app.core.caller import Caller
 from app.core.errors import NotFound
+from app.db.searching import Searching
 from app.db.uow import UowFactory
 from app.languages import LANGUAGES, detect
 from app.providers.ports import Reranker, Vectors
@@ -18,7 +19,7 @@ from app.rag.conversation import WEIGHT, Said, referred, with_context
 from app.rag.diversity import diverse
 from app.rag.indexed_text import embedded_text
 from app.rag.search_words import search_form
-from app.repositories.chunks import SearchQuery
+from app.repositories.search import SearchQuery
 from app.schemas.search import Filters, Mode, SearchRequest, SearchResponse, Source
 from app.services.filling import Space
 from app.services.hits import Row, explained, fused, place, sources
@@ -95,6 +96,7 @@ class RetrievalService:
     def __init__(
         self,
         uow: UowFactory,
+        searching: Searching,
         spaces: SpaceService,
         *,
         exact_limit: int,
@@ -102,6 +104,7 @@ class RetrievalService:
         rerank_candidates: int = 20,
     ) -> None:
         self._uow = uow
+        self._searching = searching
         self._spaces = spaces
         self._exact_limit = exact_limit
         self._reranker = reranker
@@ -166,13 +169,14 @@ class RetrievalService:
             collection=filters.collection,
             lang=filters.lang,
         )
-        async with self._uow(caller) as uow:
-            if filters.document_ids:
+        if filters.document_ids:
+            async with self._uow(caller) as uow:
                 known = await uow.documents.known(filters.document_ids)
-                require_known(filters.document_ids, known, pointer="/filters/document_ids")
-            rows, exact = await uow.chunks.search(query, exact_limit=self._exact_limit)
+            require_known(filters.document_ids, known, pointer="/filters/document_ids")
+        async with self._searching(caller) as passages:
+            rows, exact = await passages.search(query, exact_limit=self._exact_limit)
             plain = vector is None or is_measured(asked.space.model)
-            usual = None if plain else background(*await uow.chunks.background(query))
+            usual = None if plain else background(*await passages.background(query))
         return _Found(rows, exact, usual)
 
     async def _rerank(self, reranker: Reranker, query: str, rows: list[Row]) -> list[Row]:

@@ -1,17 +1,20 @@
 """Connections that the server has closed are not handed out."""
 
 import asyncio
+import os
+import signal
+import time
 from typing import Any
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
 import pytest
-from sqlalchemy import URL, text
+from sqlalchemy import URL, event, text
 
 from app.core.caller import DEFAULT_TENANT, tenant_caller
 from app.core.errors import RagchatError, Unavailable
 from app.db.engine import create_engine, database_errors, driver_connection
-from app.db.uow import uow_factory
+from app.db.searching import searching
 from app.repositories import halfvec
 from tests.conftest import Tenant, make_database
 
@@ -68,13 +71,45 @@ async def test_taking_a_connection_costs_no_statement(postgres: URL) -> None:
         await engine.dispose()
 
 
-async def test_rows_straight_from_the_driver_are_of_the_same_transaction(tenant: Tenant) -> None:
-    """Also as its first statement."""
+async def test_a_search_is_one_transaction_of_its_caller(tenant: Tenant) -> None:
     asks = text("SELECT current_setting('app.tenant_id') AS tenant, pg_current_xact_id()::text AS number")
-    async with tenant.runtime.uow(tenant.caller) as work:
-        [first] = await work.chunks._fetch(asks, {})
-        then = (await work.chunks._session.execute(asks)).one()
-    assert (first["tenant"], first["number"]) == (str(tenant.caller.tenant_id), then.number)
+    async with searching(tenant.runtime.engine)(tenant.caller) as passages:
+        first, then = await passages._fetch(asks, {}), await passages._fetch(asks, {})
+    assert first == then
+    assert first[0]["tenant"] == str(tenant.caller.tenant_id)
+
+
+async def test_a_search_that_is_broken_off_leaves_nothing_behind(database_url: str) -> None:
+    """By an error, or by who waits for it going away."""
+    engine = create_engine(database_url, pool_size=1)
+    begin, asks = (
+        searching(engine),
+        text("SELECT current_setting('app.tenant_id', true) AS tenant, pg_backend_pid() AS pid"),
+    )
+
+    async def sleep() -> None:
+        async with begin(CALLER) as passages:
+            await passages._fetch(text("SELECT pg_sleep(30)"), {})
+
+    try:
+        async with begin(CALLER) as passages:
+            [before] = await passages._fetch(asks, {})
+        with pytest.raises(ZeroDivisionError):
+            async with begin(CALLER) as passages:
+                raise ZeroDivisionError
+        waiting = asyncio.create_task(sleep())
+        await asyncio.sleep(0.2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        while engine.sync_engine.pool.checkedout():  # type: ignore[attr-defined]
+            await asyncio.sleep(0.01)
+        async with engine.connect() as connection:
+            after = (await connection.execute(asks)).one()
+    finally:
+        await engine.dispose()
+    assert before["tenant"] == str(CALLER.tenant_id)
+    assert (after.tenant or "", after.pid) == ("", before["pid"])
 
 
 async def test_the_embedded_server_keeps_many_pages(postgres: URL) -> None:
@@ -92,7 +127,7 @@ async def test_the_embedded_server_keeps_many_pages(postgres: URL) -> None:
 async def test_a_server_that_ends_a_connection_in_a_search_is_unavailable(database_url: str, when: str) -> None:
     """Rows that come straight from the driver bring its own errors along."""
     engine, other = create_engine(database_url, pool_size=1), create_engine(database_url, pool_size=1)
-    begin = uow_factory(engine)
+    begin = searching(engine)
 
     async def end(pid: int) -> None:
         async with other.connect() as connection:
@@ -100,32 +135,38 @@ async def test_a_server_that_ends_a_connection_in_a_search_is_unavailable(databa
 
     try:
         with pytest.raises(Unavailable, match="database_unavailable"):
-            async with begin(CALLER) as uow:
-                ending = asyncio.create_task(end(await uow._session.scalar(text("SELECT pg_backend_pid()"))))
+            async with begin(CALLER) as passages:
+                [own] = await passages._fetch(text("SELECT pg_backend_pid() AS pid"), {})
+                ending = asyncio.create_task(end(own["pid"]))
                 if when == "before":
                     await ending
-                await uow.chunks._fetch(text("SELECT pg_sleep(5)"), {})
+                await passages._fetch(text("SELECT pg_sleep(5)"), {})
         await ending  # it has a connection of its own, which must be back before the pool is closed
-        async with begin(CALLER) as uow:
-            assert await uow._session.scalar(text("SELECT 1")) == 1
+        async with begin(CALLER) as passages:
+            assert await passages._fetch(text("SELECT 1 AS one"), {}) == [{"one": 1}]
     finally:
         await engine.dispose()
         await other.dispose()
 
 
 async def test_a_connection_that_is_gone_when_a_search_begins_is_unavailable(database_url: str) -> None:
-    engine, other = create_engine(database_url, pool_size=1), create_engine(database_url, pool_size=1)
+    """And nobody has heard of it yet."""
+    engine = create_engine(database_url, pool_size=1)
+
+    def end(dbapi_connection: Any, _record: object, _proxy: object) -> None:
+        os.kill(dbapi_connection.driver_connection.get_server_pid(), signal.SIGTERM)
+        time.sleep(0.3)
+
     try:
+        event.listen(engine.sync_engine.pool, "checkout", end)
         with pytest.raises(Unavailable, match="database_unavailable"):
-            async with uow_factory(engine)(CALLER) as uow:
-                raw: Any = await (await uow._session.connection()).get_raw_connection()
-                pid = raw.driver_connection.get_server_pid()
-                async with other.connect() as connection:
-                    await connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-                await uow.chunks._fetch(text("SELECT 1"), {})
+            async with searching(engine)(CALLER):
+                pass
+        event.remove(engine.sync_engine.pool, "checkout", end)
+        async with searching(engine)(CALLER) as passages:
+            assert await passages._fetch(text("SELECT 1 AS one"), {}) == [{"one": 1}]
     finally:
         await engine.dispose()
-        await other.dispose()
 
 
 def test_errors_of_the_driver_mean_what_those_of_sessions_do() -> None:

@@ -14,10 +14,11 @@ from app.core.caller import Caller, tenant_caller
 from app.core.ids import new_id
 from app.db.connection import announcement
 from app.db.engine import driver_connection
+from app.db.searching import searching
 from app.db.uow import UnitOfWork
 from app.repositories import halfvec, search_scope, search_sql
-from app.repositories.chunks import SearchQuery
 from app.repositories.hnsw import create_index, drop_index, index_name
+from app.repositories.search import SearchQuery
 from app.runtime import Runtime, open_runtime
 from app.services.statistics import StatisticsService
 from tests.conftest import make_database, make_settings, make_tenant
@@ -166,10 +167,10 @@ async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, le
     query = corpus.query(**given)
     caller = Caller(corpus.caller.tenant_id, USERS[user], scopes=corpus.caller.scopes)
     small = filters in SMALL
-    async with corpus.runtime.uow(caller) as uow:
-        size, *_ = await uow.chunks._prepare(query, 20_000)
-        assert await uow.chunks._is_small(query, size, 20_000) == small
-        statement, values = uow.chunks.statement(query, exact=small)
+    async with searching(corpus.runtime.engine)(caller) as passages:
+        sizes, _ = await passages._prepare(query, 20_000)
+        assert await passages._is_small(query, sizes.chunks, 20_000) == small
+        statement, values = passages.statement(query, exact=small)
     custom, generic = await explain(corpus, statement, values)
     if (
         small
@@ -217,8 +218,9 @@ async def test_a_large_tenant_beside_many_small_ones(
 ) -> None:
     """Nothing collects all that the tenant has."""
     caller = Caller(corpus.caller.tenant_id, USERS[user], scopes=corpus.caller.scopes)
+    async with searching(corpus.runtime.engine)(caller) as passages:
+        statement, values = passages.statement(beside_many, exact=False)
     async with corpus.runtime.uow(caller) as uow:
-        statement, values = uow.chunks.statement(beside_many, exact=False)
         used = await scans(uow, statement, values, mode=mode)
     assert (used["tenant"], used["whole"]) == (0, 0)
     if beside_many.embedding is not None:
@@ -228,11 +230,9 @@ async def test_a_large_tenant_beside_many_small_ones(
 
 async def test_small_statements_use_indexes(corpus: Corpus) -> None:
     tenant = {"tenant": corpus.caller.tenant_id}
-    prepared = tenant | {"ef_search": "400", "one_plan": True, "exact_limit": 20_000, "whole_tenant": True}
-    prepared["index"] = index_name(corpus.space_id)
     near = tenant | {"embedding": halfvec.encoded([0.5, *[0.1] * 7])}
     asked: list[tuple[TextClause, dict[str, Any]]] = [
-        (search_scope.PREPARE, prepared),
+        (search_scope.SIZES, tenant | {"index": index_name(corpus.space_id)}),
         (search_sql.background_statement(corpus.space_id, WIDTH), near),
         (search_scope.scope_statement(frozenset({"collection"}), 20_001), tenant | {"collection": "few"}),
         (search_scope.scope_statement(frozenset({"lang"}), 20_001), tenant | {"lang": "hi"}),
@@ -247,8 +247,8 @@ async def test_an_index_that_is_missing_is_seen(corpus: Corpus) -> None:
     async with corpus.runtime.owner.connect() as connection:
         for dropped in (drop_index(corpus.space_id).replace(" CONCURRENTLY", ""), "DROP INDEX ix_chunks_terms"):
             await connection.execute(text(dropped))
-        async with corpus.runtime.uow(corpus.caller) as uow:
-            statement, values = uow.chunks.statement(corpus.query(), exact=False)
+        async with searching(corpus.runtime.engine)(corpus.caller) as passages:
+            statement, values = passages.statement(corpus.query(), exact=False)
         plan = (await connection.execute(text("EXPLAIN (FORMAT JSON) " + statement.text), values)).scalar_one()
         await connection.execute(
             text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": str(corpus.caller.tenant_id)}

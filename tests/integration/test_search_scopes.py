@@ -11,8 +11,9 @@ from sqlalchemy import URL, text
 
 from app.core.caller import Caller, tenant_caller
 from app.core.ids import new_id
+from app.db.searching import searching
 from app.repositories import search_sql
-from app.repositories.chunks import ChunkRepository, SearchQuery
+from app.repositories.search import SearchQuery
 from app.runtime import Runtime, open_runtime
 from tests.conftest import make_database, make_settings, make_tenant
 
@@ -63,8 +64,8 @@ class Corpus:
         return SearchQuery(space_id=self.space_id, width=WIDTH, **(given | values))
 
     async def search(self, exact_limit: int, **values: Any) -> tuple[list[dict[str, Any]], bool]:
-        async with self.runtime.uow(self.caller) as uow:
-            return await uow.chunks.search(self.query(**values), exact_limit=exact_limit)
+        async with searching(self.runtime.engine)(self.caller) as passages:
+            return await passages.search(self.query(**values), exact_limit=exact_limit)
 
 
 @pytest.fixture(scope="module")
@@ -128,19 +129,20 @@ async def test_both_scores_are_known_for_every_hit(corpus: Corpus) -> None:
 @pytest.mark.parametrize(("exact", "index"), [(True, False), (False, True)])
 async def test_plan_uses_the_indexes(corpus: Corpus, exact: bool, index: bool) -> None:
     query = corpus.query()
+    async with searching(corpus.runtime.engine)(corpus.caller) as passages:
+        statement, values = passages.statement(query, exact=exact)
     async with corpus.runtime.uow(corpus.caller) as uow:
-        repository: ChunkRepository = uow.chunks
-        statement, values = repository.statement(query, exact=exact)
-        explained = await repository._session.execute(text("EXPLAIN " + statement.text), values)
+        explained = await uow.chunks._session.execute(text("EXPLAIN " + statement.text), values)
         plan = "\n".join(row[0] for row in explained)
     assert (f"ix_chunk_embeddings_hnsw_{query.space_id}" in plan) == index
 
 
 async def scan_of(corpus: Corpus, caller: Caller, **values: Any) -> tuple[list[dict[str, Any]], str]:
     """What search finds through the index, and how it scanned it in the end."""
-    async with corpus.runtime.uow(caller) as uow:
-        rows, _ = await uow.chunks.search(corpus.query(**values), exact_limit=0)
-        return rows, (await uow.chunks._session.execute(text("SHOW hnsw.iterative_scan"))).scalar_one()
+    async with searching(corpus.runtime.engine)(caller) as passages:
+        rows, _ = await passages.search(corpus.query(**values), exact_limit=0)
+        [shown] = await passages._fetch(text("SHOW hnsw.iterative_scan"), {})
+        return rows, shown["hnsw.iterative_scan"]
 
 
 async def test_who_has_most_of_the_vectors_is_searched_without_an_iterative_scan(corpus: Corpus) -> None:
@@ -170,16 +172,16 @@ async def test_statistics_that_mislead_lose_nothing(corpus: Corpus, by_text: boo
     rows, scan = await scan_of(corpus, caller, fetched=30, by_text=by_text)
     assert scan == "relaxed_order"
     assert sum(row["vector_rank"] is not None for row in rows) >= (10 if by_text else 30)
-    async with corpus.runtime.uow(caller) as uow:
-        exact, _ = await uow.chunks.search(corpus.query(fetched=30, by_text=by_text), exact_limit=CHUNKS * 4)
+    async with searching(corpus.runtime.engine)(caller) as passages:
+        exact, _ = await passages.search(corpus.query(fetched=30, by_text=by_text), exact_limit=CHUNKS * 4)
     assert len({row["id"] for row in rows} & {row["id"] for row in exact}) >= 28
 
 
 async def test_another_tenant_sees_nothing(corpus: Corpus) -> None:
     stranger = tenant_caller(new_id())
-    async with corpus.runtime.uow(stranger) as uow:
+    async with searching(corpus.runtime.engine)(stranger) as passages:
         for exact_limit in (0, CHUNKS):
-            assert await uow.chunks.search(corpus.query(), exact_limit=exact_limit) == ([], True)
+            assert await passages.search(corpus.query(), exact_limit=exact_limit) == ([], True)
 
 
 @pytest.mark.parametrize(
