@@ -14,6 +14,24 @@ from tests.conftest import MakeTenant, Tenant, shared
 FIRST_FIVE_LENIENT = 0.90
 """The page, or the one after it: the set's own answers run over page ends."""
 
+PLUS, STANDARD = "Northwind_Health_Plus_Benefits_Details.pdf", "Northwind_Standard_Benefits_Details.pdf"
+ANSWERED_ALL_THE_SAME = {
+    "nw-dk-8": (STANDARD, 89, "Make sure that all documentation is complete, including all required forms"),
+    "nw-dk-10": (PLUS, 65, "When obtaining prior authorization for a service or treatment, it is important to provide"),
+    "nw-dk-13": (STANDARD, 4, "you will typically pay lower copays and deductibles"),
+    "nw-dk-14": (PLUS, 79, "the policies coordinate benefits"),
+    "nw-dk-15": (PLUS, 72, "Clinical Review involves a team of healthcare professionals"),
+    "nw-dk-16": ("employee_handbook.pdf", 9, "All customer data must be encrypted when stored or transferred"),
+    "nw-dk-17": ("employee_handbook.pdf", 3, "Contoso Electronics is a leader in the aerospace industry"),
+    "nw-dk-19": (PLUS, 5, "your out-of-pocket costs may be higher"),
+    "nw-dk-20": (PLUS, 50, "covers rehabilitation therapy services, including physical therapy"),
+    "nw-dk-21": (STANDARD, 6, "Non-participating providers are those who have not agreed to accept the set rates"),
+    "nw-dk-22": (PLUS, 3, "provides coverage for mental health and substance abuse services"),
+    "nw-dk-23": (PLUS, 65, "When obtaining prior authorization for a service or treatment, it is important to provide"),
+}
+"""Of the set's unanswerable questions, those that the documents answer: file, page, what it says."""
+REFUSED_OF_THE_OTHERS = 0.85
+
 
 @pytest.fixture(scope="module")
 def folder() -> Any:
@@ -53,3 +71,23 @@ async def test_the_cited_page_is_among_the_first_five(northwind: Tenant, folder:
     assert "$2,000" in answer["content"]
     cited = {answer["sources"][citation["n"] - 1]["title"] for citation in answer["citations"]}
     assert "Northwind_Standard_Benefits_Details.pdf" in cited
+
+
+async def test_what_the_set_calls_unanswerable(northwind: Tenant, folder: Any) -> None:
+    """Its questions were made by a language model as ones that their source does not answer. Other pages do, some."""
+    questions = [json.loads(line) for line in (folder / "unanswerable.jsonl").read_text().splitlines()]
+    assert len(questions) == 45
+    refused, missed = [], []
+    for question in questions:
+        session, body = await northwind.session(), {"message": question["question"]}
+        answer = (await northwind.http.post(f"/api/v1/sessions/{session}/chat", json=body)).json()
+        if answer["finish_reason"] == "no_context":
+            refused.append(question["_id"])
+        elif question["_id"] in ANSWERED_ALL_THE_SAME:
+            title, page, says = ANSWERED_ALL_THE_SAME[question["_id"]]
+            told = [" ".join(s["text"].split()) for s in answer["sources"] if (s["title"], s["page"]) == (title, page)]
+            if not any(says in text for text in told):
+                missed.append(question["_id"])
+    assert not {*refused} & ANSWERED_ALL_THE_SAME.keys()
+    assert not missed
+    assert len(refused) / (len(questions) - len(ANSWERED_ALL_THE_SAME)) >= REFUSED_OF_THE_OTHERS
