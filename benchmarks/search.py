@@ -5,9 +5,9 @@
 The rows are the passages of scifact and xquad with their real vectors, and more made of their sentences, all in one
 tenant; 1 % and 0.1 % of the chunks are in collections of their own. A data folder that is given is kept and used again:
 loading takes minutes. The ways of searching take turns, so that a noisy machine disturbs all. The first two columns are
-a whole unit of work, from its beginning to its commit, the next two the search inside it; questions are embedded
-beforehand except for `retrieve`. The legs give what a question needs of them, fifty passages with text, title and
-place; "alone, ids" gives ten ids, as the raw way does. FAISS: `uv pip install --group bench`. Targets: the lexical
+a whole transaction, from taking a connection to giving it back, the next two the search inside it; questions are
+embedded beforehand except for `retrieve`. The legs give what a question needs of them, fifty passages with text, title
+and place; "ids" gives ten ids, as the raw way does. FAISS: `uv pip install --group bench`. Targets: the lexical
 leg's p95 under 10 ms at 100,000 chunks and under 25 ms at 500,000, the vector leg within 1.3 times raw pgvector,
 hybrid p95 within 1.5 times its slower leg, recall@10 of 0.99, and of 1 under the filters.
 """
@@ -38,6 +38,7 @@ from benchmarks.search_ways import CONNECTIONS, TOP_K, Application, Faiss, Judge
 WARM_UP = 20
 SLOW_QUESTIONS = 8
 """For exact scans of everything, in each round."""
+LEG_BESIDE_WORDS = "vector leg as in hybrid, ids"
 COMPARED = 200
 """Hybrid searches that are made exactly, too."""
 FEW_CHUNKS = 100_000
@@ -126,7 +127,8 @@ def plan(application: Application, raw: Raw, asked: dict[str, list[Question]]) -
     rows = [Row(f"lexical leg, {label}", application.leg(words=True), part) for label, part in asked.items()]
     rows += [
         Row("vector leg (HNSW)", application.leg(vector=True), english, judged=True),
-        Row("vector leg alone, ids", application.nearest, english, judged=True),
+        Row("vector leg alone, ids", application.nearest(words=False), english, judged=True),
+        Row(LEG_BESIDE_WORDS, application.nearest(words=True), english, judged=True),
         Row("hybrid", application.leg(vector=True, words=True), english),
         Row("retrieve, hybrid", application.retrieve, english),
         Row("raw pgvector", raw.hnsw, english, judged=True),
@@ -178,8 +180,9 @@ def print_ratios(rows: dict[str, Row], chunks: int) -> None:
                 f"{ours.name} to {base.name}: whole {whole[0]:.2f} of the p50s, {whole[1]:.2f} of the p95s; "
                 f"inside {inside[0]:.2f}, {inside[1]:.2f} (target 1.3)"
             )
-    slower = max(lexical.p(95), vector.p(95))
-    print(f"hybrid p95 to its slower leg: {hybrid.p(95) / slower:.2f} (target 1.5)")
+    slower = max(lexical.p(95), rows[LEG_BESIDE_WORDS].p(95))
+    print(f"hybrid p95 to its slower leg: {hybrid.p(95) / slower:.2f}, to the slower of the legs alone: ", end="")
+    print(f"{hybrid.p(95) / max(lexical.p(95), vector.p(95)):.2f} (target 1.5)")
     print(f"recall@{TOP_K} of the vector leg: {np.mean(vector.recall):.4f} (target 0.99)")
     for row in rows.values():
         if row.members is not None and row.name.startswith("vector leg"):

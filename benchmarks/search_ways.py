@@ -73,16 +73,21 @@ class Application:
 
         return way
 
-    async def nearest(self, question: Question, _: int) -> Found:
-        """The part of the statement that is the vector leg, for as many ids as the raw way gives."""
-        async with self._searching(CALLER) as passages:
-            began = time.perf_counter()
-            query = self._query(question, True, False, None)
-            await passages._prepare(query, self._runtime.settings.exact_search_limit)
-            statement, values = passages.statement(query, exact=False)
-            rows = await passages._fetch(_leg_alone(statement.text), values | {"fetched": TOP_K})
-            inside = time.perf_counter() - began
-        return Found([row["id"] for row in rows], inside)
+    def nearest(self, *, words: bool) -> Way:
+        """The part of the statement that is the vector leg, alone or as beside words, for as many ids as the raw way
+        gives."""
+
+        async def way(question: Question, _: int) -> Found:
+            async with self._searching(CALLER) as passages:
+                began = time.perf_counter()
+                query = self._query(question, True, words, None)
+                await passages._prepare(query, self._runtime.settings.exact_search_limit)
+                statement, values = passages.statement(query, exact=False)
+                rows = await passages._fetch(_leg_alone(statement.text), values | {"fetched": TOP_K})
+                inside = time.perf_counter() - began
+            return Found([row["id"] for row in rows], inside)
+
+        return way
 
     async def agreement(self, question: Question) -> float:
         """How many of the ten best passages of an exact hybrid search the one through the index finds."""
@@ -120,7 +125,7 @@ class Application:
 
 @cache
 def _leg_alone(statement: str) -> TextClause:
-    before, _, _ = statement.partition("scored AS")
+    before, _, _ = statement.partition("corpus AS" if "corpus AS" in statement else "scored AS")
     return text(f"{before.rstrip().removesuffix(',')} SELECT id FROM vector_leg ORDER BY distance LIMIT :fetched")  # noqa: S608
 
 

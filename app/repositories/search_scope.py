@@ -32,7 +32,8 @@ class Sizes:
 
 
 class KnownSizes:
-    """What this process was told a moment ago, by tenant and space. They choose the way of a search, not its answer."""
+    """What this process was told a moment ago, by tenant and space. They choose how a search is made; there
+    are never fewer hits than exist."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

@@ -2,8 +2,9 @@
 
 Vector leg: nearest by cosine, exactly or through the space's HNSW index. Lexical leg: Okapi BM25 (Robertson and
 Zaragoza 2009, k1 and b below) with the inverse document frequency of Lucene. Its candidates are taken rare words first,
-then where the rarest words meet, so that the cost does not grow with the corpus. Both scores are computed for the union
-of the legs and joined by a convex combination (Bruch, Gai and Ingber 2022):
+then where the rarest words meet, so that the cost does not grow with the corpus. Words whose passages were counted are
+looked for together; an estimate may be wrong, and the passages of its word push no others out. Both scores are computed
+for the union of the legs and joined by a convex combination (Bruch, Gai and Ingber 2022):
 
     score = W * cosine + (1 - W) * bm25 / (the BM25 that a passage holding every word of the question could reach)
 
@@ -35,15 +36,13 @@ LEG_STEP = 50
 EF_SEARCH_PER_HIT = 8
 EF_SEARCH_BESIDE_WORDS = 4
 """The same where words search, too: half the time of that leg, and of the ten best passages of an exact search 0.998
-instead of 0.999 (`benchmarks/search.py` at 100,000)."""
+instead of 0.999 (`benchmarks/search.py` at 100,000: English questions, whose words occur)."""
 MOST_EF_SEARCH = 1000
 """pgvector's own limit."""
 MOST_TERMS = 48
 """A page of text pasted as a question is searched by this many of its words."""
 MEETING = 4
 """So many of the rarest words are looked for together."""
-COUNTED = 5_000
-"""Passages that are counted for a word of which no statistics are kept: it was rare when they were made."""
 AVERAGED = 2_000
 _MOST_FREQUENT = 32
 
@@ -124,14 +123,13 @@ words AS MATERIALIZED (
     GROUP BY u.lexeme ORDER BY min(u.place) LIMIT {most_terms}
 ),
 frequencies AS MATERIALIZED (
-    SELECT w.*, coalesce(
-        (SELECT t.chunks FROM term_statistics t WHERE t.tenant_id = :tenant AND t.lexeme = w.lexeme),
-        ragchat_count_passages(w.query, corpus.large)
-    ) AS found
-    FROM words w, corpus
+    SELECT w.*, t.chunks IS NOT NULL AS estimated,
+           coalesce(t.chunks, ragchat_count_passages(w.query, corpus.large)) AS found
+    FROM words w CROSS JOIN corpus
+    LEFT JOIN term_statistics t ON t.tenant_id = :tenant AND t.lexeme = w.lexeme
 ),
 weights AS MATERIALIZED (
-    SELECT f.lexeme, f.query, f.found,
+    SELECT f.lexeme, f.query, f.found, f.estimated,
            f.weight * ln(1 + greatest(corpus.chunks - f.found, 0) / (f.found + 0.5) + 0.5 / (f.found + 0.5)) AS idf,
            sum(f.found) OVER (ORDER BY f.found, f.lexeme) - f.found AS rarer,
            row_number() OVER (ORDER BY f.found = 0, f.found, f.lexeme) AS place
@@ -140,7 +138,8 @@ weights AS MATERIALIZED (
 best AS MATERIALIZED (SELECT nullif(sum(idf), 0) * ({k1} + 1) AS bm25 FROM weights),
 asked AS MATERIALIZED (
     SELECT string_agg(query::text, ' | ')::tsquery AS query FROM weights
-    WHERE found > 0 AND rarer < {candidates} GROUP BY rarer + found > {candidates}
+    WHERE found > 0 AND rarer < {candidates}
+    GROUP BY CASE WHEN estimated OR rarer + found > {candidates} THEN lexeme END
     UNION ALL
     SELECT string_agg(w.query::text, ' & ')::tsquery
     FROM generate_series(2, {meeting}) AS upto JOIN weights w ON w.found > 0 AND w.place <= upto
@@ -201,7 +200,7 @@ ranked AS (
 )
 SELECT r.*, {near} AS near, c.document_id, c.document_version, c.chunk_index, c.page, c.char_start, c.char_end,
        c.content, c.lang, d.title
-FROM ranked r JOIN chunks c ON c.id = r.id JOIN documents d ON d.id = c.document_id
+FROM ranked r JOIN chunks c ON c.id = r.id AND {own} JOIN documents d ON d.id = c.document_id
 ORDER BY r.score DESC, r.id
 """
 
@@ -259,6 +258,7 @@ def _scope(shape: Shape) -> dict[str, str]:
     return {
         "visible": visible(shape.filters, mine),
         "mine": mine.format(table="e"),
+        "own": MOSTLY_MINE.format(table="c"),
         "narrowed": narrowed(shape.filters),
     }
 

@@ -1,20 +1,25 @@
 """Connections that the server has closed are not handed out."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
 import pytest
 from sqlalchemy import URL, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core.caller import DEFAULT_TENANT, tenant_caller
+from app.core.caller import DEFAULT_TENANT, Caller, tenant_caller
 from app.core.errors import RagchatError, Unavailable
+from app.core.ids import new_id
 from app.db.engine import create_engine, database_errors, driver_connection
 from app.db.searching import searching
+from app.db.uow import uow_factory
 from app.repositories import halfvec
 from tests.conftest import Tenant, make_database
 
@@ -79,37 +84,83 @@ async def test_a_search_is_one_transaction_of_its_caller(tenant: Tenant) -> None
     assert first[0]["tenant"] == str(tenant.caller.tenant_id)
 
 
-async def test_a_search_that_is_broken_off_leaves_nothing_behind(database_url: str) -> None:
-    """By an error, or by who waits for it going away."""
-    engine = create_engine(database_url, pool_size=1)
-    begin, asks = (
-        searching(engine),
-        text("SELECT current_setting('app.tenant_id', true) AS tenant, pg_backend_pid() AS pid"),
-    )
+@pytest.fixture
+async def one_connection(postgres: URL) -> AsyncIterator[AsyncEngine]:
+    """To a database that has pgvector: a connection from before would be replaced."""
+    url = await make_database(postgres, "test_pool_one")
+    engine = create_engine(url, pool_size=1)
+    async with driver_connection(engine) as other:
+        await other.execute("CREATE EXTENSION vector")
+    yield engine
+    await engine.dispose()
 
-    async def sleep() -> None:
+
+@pytest.mark.parametrize("when", ["begin", "search", "commit", "error"])
+async def test_a_search_that_is_broken_off_leaves_nothing_behind(one_connection: AsyncEngine, when: str) -> None:
+    """By an error, or while a frozen server is awaited: at once, and the next caller is not taken for this one."""
+    engine = one_connection
+    begin, other = searching(engine), tenant_caller(new_id())
+    asks = text("SELECT current_setting('app.tenant_id') AS tenant, pg_backend_pid() AS pid")
+
+    async def search() -> None:
         async with begin(CALLER) as passages:
-            await passages._fetch(text("SELECT pg_sleep(30)"), {})
+            if when == "error":
+                raise ZeroDivisionError
+            if when == "search":
+                os.kill(pid, signal.SIGSTOP)
+                await passages._fetch(asks, {})
+            if when == "commit":
+                os.kill(pid, signal.SIGSTOP)
 
     try:
         async with begin(CALLER) as passages:
-            [before] = await passages._fetch(asks, {})
-        with pytest.raises(ZeroDivisionError):
-            async with begin(CALLER) as passages:
-                raise ZeroDivisionError
-        waiting = asyncio.create_task(sleep())
-        await asyncio.sleep(0.2)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        while engine.sync_engine.pool.checkedout():  # type: ignore[attr-defined]
-            await asyncio.sleep(0.01)
-        async with engine.connect() as connection:
-            after = (await connection.execute(asks)).one()
+            [first] = await passages._fetch(asks, {})
+        pid = first["pid"]
+        if when == "begin":
+            os.kill(pid, signal.SIGSTOP)
+        searched = asyncio.create_task(search())
+        _, waiting = await asyncio.wait([searched], timeout=0.3)
+        assert bool(waiting) == (when != "error")
+        began = time.monotonic()
+        searched.cancel()
+        await asyncio.wait([searched], timeout=20)
+        assert time.monotonic() - began < 15  # the statement's own patience is 60 s
+        assert searched.cancelled() == (when != "error")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        for _ in range(2):
+            async with uow_factory(engine)(other) as uow:
+                assert (await uow.chunks._session.execute(asks)).one().tenant == str(other.tenant_id)
+            async with begin(other) as passages:
+                [then] = await passages._fetch(asks, {})
+            assert then["tenant"] == str(other.tenant_id)
     finally:
-        await engine.dispose()
-    assert before["tenant"] == str(CALLER.tenant_id)
-    assert (after.tenant or "", after.pid) == ("", before["pid"])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    with contextlib.suppress(asyncio.CancelledError, ZeroDivisionError):
+        await searched
+
+
+async def test_whenever_a_search_is_broken_off_the_next_caller_is_itself(one_connection: AsyncEngine) -> None:
+    engine = one_connection
+    begin, others = searching(engine), [tenant_caller(new_id()) for _ in range(2)]
+    asks = text("SELECT current_setting('app.tenant_id') AS tenant")
+
+    async def ask(caller: Caller) -> str:
+        async with begin(caller) as passages:
+            [found] = await passages._fetch(asks, {})
+        return str(found["tenant"])
+
+    await ask(CALLER)
+    for steps in range(40):
+        searched = asyncio.create_task(ask(CALLER))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        searched.cancel()
+        await asyncio.wait([searched])
+        async with uow_factory(engine)(others[0]) as uow:
+            assert await uow.chunks._session.scalar(asks) == str(others[0].tenant_id), steps
+        assert await ask(others[1]) == str(others[1].tenant_id), steps
 
 
 async def test_the_embedded_server_keeps_many_pages(postgres: URL) -> None:

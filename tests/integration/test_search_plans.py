@@ -50,7 +50,8 @@ FROM documents d, generate_series(1, $2::integer) AS i, LATERAL (
 SCANS = text("""
 SELECT pg_stat_get_xact_numscans('ix_chunks_terms'::regclass) AS words,
        pg_stat_get_xact_numscans('chunks'::regclass) AS whole,
-       pg_stat_get_xact_numscans('ix_chunks_tenant_id_lang'::regclass) AS tenant
+       pg_stat_get_xact_numscans('ix_chunks_tenant_id_lang'::regclass) AS tenant,
+       pg_stat_get_xact_numscans('ix_documents_searched'::regclass) AS documents
 """)
 WHOLE = text("SELECT pg_stat_get_xact_numscans('chunks'::regclass)")
 VECTOR_ROWS = """
@@ -187,6 +188,7 @@ async def test_every_statement_uses_the_indexes(corpus: Corpus, filters: str, le
             async with corpus.runtime.uow(caller) as uow:
                 used_by = await scans(uow, statement, values, mode=mode)
             assert used_by["words"] > 0
+            assert used_by["documents"] > 0
             assert used_by["whole"] == 0 or (small and mode == "force_generic_plan")
 
 

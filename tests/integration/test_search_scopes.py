@@ -12,7 +12,7 @@ from sqlalchemy import URL, text
 from app.core.caller import Caller, tenant_caller
 from app.core.ids import new_id
 from app.db.searching import searching
-from app.repositories import search_sql
+from app.repositories import search_sql, statistics
 from app.repositories.search import SearchQuery
 from app.runtime import Runtime, open_runtime
 from tests.conftest import make_database, make_settings, make_tenant
@@ -161,7 +161,7 @@ async def test_who_has_most_of_the_vectors_is_searched_without_an_iterative_scan
 
 @pytest.mark.parametrize("by_text", [True, False])
 async def test_statistics_that_mislead_lose_nothing(corpus: Corpus, by_text: bool) -> None:
-    """Of 400 neighbours, eight are this tenant's; words alone could fill the list."""
+    """Of 120 neighbours, or 240, a few are this tenant's; words alone could fill the list."""
     caller = tenant_caller(new_id())
     await make_tenant(corpus.runtime, caller.tenant_id, str(caller.tenant_id))
     mine = [*enumerate(np.random.default_rng(8).normal(size=(60, WIDTH)).astype(np.float32))]
@@ -175,6 +175,38 @@ async def test_statistics_that_mislead_lose_nothing(corpus: Corpus, by_text: boo
     async with searching(corpus.runtime.engine)(caller) as passages:
         exact, _ = await passages.search(corpus.query(fetched=30, by_text=by_text), exact_limit=CHUNKS * 4)
     assert len({row["id"] for row in rows} & {row["id"] for row in exact}) >= 28
+
+
+async def test_a_word_that_became_common_pushes_no_other_out(corpus: Corpus) -> None:
+    """It is known of when sixty passages held it. The other word's only passage was stored last."""
+    caller = tenant_caller(new_id())
+    await make_tenant(corpus.runtime, caller.tenant_id, str(caller.tenant_id))
+    some = vectors(301)
+    await add_document(corpus.runtime, caller, [(7, some[n]) for n in range(300)] + [(8, some[300])])
+    async with corpus.runtime.owner.begin() as connection:
+        for known in (
+            "INSERT INTO corpus_statistics (tenant_id, chunks, mean_length) VALUES (:tenant, 270, 2)",
+            "INSERT INTO term_statistics (tenant_id, lexeme, chunks) VALUES (:tenant, 'word7', 60)",
+        ):
+            await connection.execute(text(known), {"tenant": caller.tenant_id})
+    async with searching(corpus.runtime.engine)(caller) as passages:
+        rows, _ = await passages.search(corpus.query(embedding=None, question="word8 word7"), exact_limit=0)
+    assert rows[0]["content"] == "word8 common"
+
+
+async def test_statistics_of_a_sample(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every third passage is looked at; words that too few of them hold are left to be counted."""
+    monkeypatch.setattr(statistics, "SAMPLED", CHUNKS // 3)
+    monkeypatch.setattr(statistics, "SURE_FROM", 20)
+    held = text("SELECT lexeme, chunks FROM term_statistics WHERE tenant_id = :tenant")
+    async with corpus.runtime.uow(corpus.caller) as uow:
+        assert await uow.statistics.refresh(corpus.space_id)
+        found = (await uow.chunks._session.execute(held, {"tenant": corpus.caller.tenant_id})).all()
+        await uow.statistics.forget()
+    known = {row.lexeme: row.chunks for row in found}
+    assert known["common"] == pytest.approx(CHUNKS, rel=0.15)
+    assert 1 < len(known) < 51
+    assert all(chunks >= max(statistics.COMMON_FROM, 3 * 20) for chunks in known.values())
 
 
 async def test_another_tenant_sees_nothing(corpus: Corpus) -> None:
