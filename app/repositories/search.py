@@ -113,8 +113,7 @@ class SearchRepository:
         return sizes
 
     def _is_wide(self, query: SearchQuery) -> bool:
-        """One person's scope is mostly about as large as the tenant's."""
-        return self._filters(query).keys() <= {"user_id"}
+        return self._filters(query).keys() <= search_scope.WIDE
 
     async def background(self, query: SearchQuery) -> tuple[int, float]:
         """(how many passages the tenant has, their mean cosine to the question). The query has an embedding."""

@@ -1,14 +1,39 @@
-"""What is asked before a search: how large its scope is; and how its statements are planned and scan."""
+"""The scope of a search: who may see what, how large it is, and so how statements are planned and scan."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
-from app.repositories.search_sql import FILTERS
+FILTERS = {
+    "user_id": "(d.owner_id IS NULL OR d.owner_id = :user_id)",
+    "document_ids": "d.id = ANY(CAST(:document_ids AS uuid[]))",
+    "collection": "d.collection = :collection",
+    "lang": "c.lang = :lang",
+}
+"""What narrows the scope, by the parameter that does it."""
+WIDE = frozenset({"user_id"})
+"""What one person may see is mostly about as much as the tenant has."""
+MINE = "{table}.tenant_id = :tenant"
+MOSTLY_MINE = "CASE WHEN {table}.tenant_id = :tenant THEN 1 ELSE 0 END <> 0"
+"""The same, for a large tenant: the planner, which knows how large a usual one is, takes it for true of nearly all rows
+and goes through the index of vectors."""
+
+
+def visible(filters: Collection[str], mine: str) -> str:
+    """Who may see a chunk, written once: the caller's tenant, their documents and the shared ones, the live version."""
+    clauses = " AND ".join([mine.format(table="c"), *(FILTERS[name] for name in sorted(filters))])
+    return f"JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version WHERE {clauses}"
+
+
+def narrowed(filters: Collection[str]) -> str:
+    """The same for `ragchat_find_passages`, which takes tenant and user from the transaction."""
+    kinds = {"document_ids": "uuid[]", "collection": "text", "lang": "text"}
+    return ", ".join(f"CAST(:{name} AS {kind})" if name in filters else "NULL" for name, kind in kinds.items())
+
 
 SIZES = text("""
 SELECT known.chunks, vectors.indexed

@@ -19,11 +19,12 @@ what it saw before it knows whose row it is. `ragchat_find_passages` and `ragcha
 0017) may see all rows, look at those of the transaction's tenant and user, and return ids, words and a number, no text.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import TextClause, text
+
+from app.repositories.search_scope import MINE, MOSTLY_MINE, WIDE, narrowed, visible
 
 K1 = 0.9
 B = 0.75
@@ -46,33 +47,6 @@ MEETING = 4
 AVERAGED = 2_000
 _MOST_FREQUENT = 32
 
-FILTERS = {
-    "user_id": "(d.owner_id IS NULL OR d.owner_id = :user_id)",
-    "document_ids": "d.id = ANY(CAST(:document_ids AS uuid[]))",
-    "collection": "d.collection = :collection",
-    "lang": "c.lang = :lang",
-}
-"""What narrows the scope, by the parameter that does it."""
-
-
-MINE = "{table}.tenant_id = :tenant"
-MOSTLY_MINE = "CASE WHEN {table}.tenant_id = :tenant THEN 1 ELSE 0 END <> 0"
-"""The same, for a large tenant: the planner, which knows how large a usual one is, takes it for true of nearly all rows
-and goes through the index of vectors."""
-
-
-def visible(filters: Collection[str], mine: str) -> str:
-    """Who may see a chunk, written once: the caller's tenant, their documents and the shared ones, the live version."""
-    clauses = " AND ".join([mine.format(table="c"), *(FILTERS[name] for name in sorted(filters))])
-    return f"JOIN documents d ON d.id = c.document_id AND d.indexed_version = c.document_version WHERE {clauses}"
-
-
-def narrowed(filters: Collection[str]) -> str:
-    """The same for `ragchat_find_passages`, which takes tenant and user from the transaction."""
-    kinds = {"document_ids": "uuid[]", "collection": "text", "lang": "text"}
-    return ", ".join(f"CAST(:{name} AS {kind})" if name in filters else "NULL" for name, kind in kinds.items())
-
-
 _DISTANCE = "(e.embedding::halfvec({width}) <=> CAST(:embedding AS halfvec({width})))"
 _DISTANCES = f"""
     SELECT c.id{{words}}, {_DISTANCE} AS distance
@@ -93,6 +67,20 @@ NEAREST_EXACTLY = f"""
 """  # noqa: S608  constants
 """OFFSET 0 keeps the planner from the HNSW index, which it would take even where an exact scan is better, and from
 sorting whole vectors."""
+
+ALL_EXACTLY = f"""
+{{leg}} AS MATERIALIZED (
+    SELECT c.id, near.distance
+    FROM (
+        SELECT * FROM (
+            SELECT e.chunk_id, {_DISTANCE} AS distance
+            FROM chunk_embeddings e WHERE e.space_id = {{space}} AND {{mine}} OFFSET 0
+        ) AS compared ORDER BY distance OFFSET 0
+    ) AS near JOIN chunks c ON c.id = near.chunk_id {{visible}}
+    ORDER BY near.distance LIMIT {{leg_limit}}
+),
+"""  # noqa: S608  constants
+"""Where nearly all may be seen: who may see them is asked of the nearest alone."""
 
 THEIR_WORDS = """
 vector_leg AS MATERIALIZED (SELECT n.*, c.terms, c.term_count FROM nearest n JOIN chunks c ON c.id = n.id),
@@ -248,9 +236,10 @@ def _vector_leg(shape: Shape) -> str:
     """With the words of what it finds, if words are asked for."""
     if not shape.exact:
         return NEAREST.replace("{words}", WORDS * shape.by_text)
+    scan = (ALL_EXACTLY if shape.filters <= WIDE else NEAREST_EXACTLY).replace("{words}", "")
     if not shape.by_text:
-        return NEAREST_EXACTLY.replace("{words}", "").replace("{leg}", "vector_leg")
-    return NEAREST_EXACTLY.replace("{words}", "").replace("{leg}", "nearest") + THEIR_WORDS
+        return scan.replace("{leg}", "vector_leg")
+    return scan.replace("{leg}", "nearest") + THEIR_WORDS
 
 
 def _scope(shape: Shape) -> dict[str, str]:
