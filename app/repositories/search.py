@@ -45,12 +45,14 @@ class SearchQuery:
     collection: str | None = None
     lang: str | None = None
 
-    def shape(self, filters: frozenset[str], *, exact: bool) -> search_sql.Shape:
+    def shape(self, filters: frozenset[str], *, exact: bool, all_first: bool) -> search_sql.Shape:
         """Of few kinds, so that the statements are few. Where both legs are joined, each goes deeper."""
         by_vector = self.embedding is not None
         depth = self.fetched * 2 if by_vector and self.by_text else self.fetched
         leg_limit = search_sql.LEG_STEP * -(-depth // search_sql.LEG_STEP)
-        return search_sql.Shape(self.space_id, self.width, by_vector, self.by_text, exact, leg_limit, filters)
+        return search_sql.Shape(
+            self.space_id, self.width, by_vector, self.by_text, exact, all_first, leg_limit, filters
+        )  # fmt: skip
 
     @property
     def vector(self) -> bytes:
@@ -90,7 +92,8 @@ class SearchRepository:
                 return rows, False
         if way.one_plan:
             await self._driver.execute(search_scope.OWN_PLAN)
-        return await self._hybrid(query, exact=True), True
+        small = sizes.chunks is not None and sizes.chunks <= exact_limit
+        return await self._hybrid(query, exact=True, all_first=small and self._is_wide(query)), True
 
     async def _prepare(self, query: SearchQuery, exact_limit: int) -> tuple[search_scope.Sizes, search_scope.Way]:
         """The transaction searches this way from now on."""
@@ -132,19 +135,22 @@ class SearchRepository:
         [found] = await self._fetch(statement, values)
         return bool(found["chunks"] <= limit)
 
-    async def _hybrid(self, query: SearchQuery, *, exact: bool) -> list[dict[str, Any]]:
-        statement, values = self.statement(query, exact=exact)
+    async def _hybrid(self, query: SearchQuery, *, exact: bool, all_first: bool = False) -> list[dict[str, Any]]:
+        statement, values = self.statement(query, exact=exact, all_first=all_first)
         return await self._fetch(statement, values)
 
-    def statement(self, query: SearchQuery, *, exact: bool) -> tuple[TextClause, dict[str, Any]]:
-        """The statement of this question, and its parameters."""
+    def statement(
+        self, query: SearchQuery, *, exact: bool, all_first: bool = False
+    ) -> tuple[TextClause, dict[str, Any]]:
+        """The statement of this question, and its parameters. `all_first` is for a tenant that is small: one person may
+        see little of a large one."""
         filters = self._filters(query)
         values = {"tenant": self._caller.tenant_id, "fetched": query.fetched, **filters}
         if query.embedding is not None:
             values["embedding"] = query.vector
         if query.by_text:
             values |= {"question": query.question, "context": query.context, "config": query.config}
-        return search_sql.hybrid_statement(query.shape(frozenset(filters), exact=exact)), values
+        return search_sql.hybrid_statement(query.shape(frozenset(filters), exact=exact, all_first=all_first)), values
 
     def _filters(self, query: SearchQuery) -> dict[str, Any]:
         """Those that narrow the scope."""

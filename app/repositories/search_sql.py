@@ -24,7 +24,7 @@ from functools import cache
 
 from sqlalchemy import TextClause, text
 
-from app.repositories.search_scope import MINE, MOSTLY_MINE, WIDE, narrowed, visible
+from app.repositories.search_scope import MINE, MOSTLY_MINE, narrowed, visible
 
 K1 = 0.9
 B = 0.75
@@ -80,7 +80,7 @@ ALL_EXACTLY = f"""
     ORDER BY near.distance LIMIT {{leg_limit}}
 ),
 """  # noqa: S608  constants
-"""Where nearly all may be seen: who may see them is asked of the nearest alone."""
+"""Of a tenant that is small, and of which nearly all may be seen."""
 
 THEIR_WORDS = """
 vector_leg AS MATERIALIZED (SELECT n.*, c.terms, c.term_count FROM nearest n JOIN chunks c ON c.id = n.id),
@@ -207,13 +207,15 @@ LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a statement is written for. `filters`: the names in FILTERS that narrow the scope."""
+    """What a statement is written for. `filters`: the names in FILTERS that narrow the scope. `all_first`: an exact
+    scan compares all that the tenant has, and asks of the nearest who may see them."""
 
     space_id: int
     width: int
     by_vector: bool
     by_text: bool
     exact: bool
+    all_first: bool
     leg_limit: int
     filters: frozenset[str]
 
@@ -236,7 +238,7 @@ def _vector_leg(shape: Shape) -> str:
     """With the words of what it finds, if words are asked for."""
     if not shape.exact:
         return NEAREST.replace("{words}", WORDS * shape.by_text)
-    scan = (ALL_EXACTLY if shape.filters <= WIDE else NEAREST_EXACTLY).replace("{words}", "")
+    scan = (ALL_EXACTLY if shape.all_first else NEAREST_EXACTLY).replace("{words}", "")
     if not shape.by_text:
         return scan.replace("{leg}", "vector_leg")
     return scan.replace("{leg}", "nearest") + THEIR_WORDS

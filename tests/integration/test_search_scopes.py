@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+import asyncpg
 import numpy as np
 import pytest
 from sqlalchemy import URL, text
@@ -192,6 +193,28 @@ async def test_a_word_that_became_common_pushes_no_other_out(corpus: Corpus) -> 
     async with searching(corpus.runtime.engine)(caller) as passages:
         rows, _ = await passages.search(corpus.query(embedding=None, question="word8 word7"), exact_limit=0)
     assert rows[0]["content"] == "word8 common"
+
+
+@pytest.mark.parametrize("tenant_is_small", [True, False])
+async def test_who_sees_little_of_a_large_tenant_is_not_compared_with_all_of_it(
+    corpus: Corpus, tenant_is_small: bool
+) -> None:
+    """An exact scan begins with all vectors of a small tenant, and with what one person may see of a large one."""
+    caller = tenant_caller(new_id())
+    await make_tenant(corpus.runtime, caller.tenant_id, str(caller.tenant_id))
+    mine = await add_document(corpus.runtime, caller, [*enumerate(vectors(30))])
+    async with corpus.runtime.owner.begin() as connection:
+        known = "INSERT INTO corpus_statistics (tenant_id, chunks, mean_length) VALUES (:tenant, 1030, 2)"
+        await connection.execute(text(known), {"tenant": caller.tenant_id})
+    ravi, asked = Caller(caller.tenant_id, user_id="ravi", scopes=caller.scopes), []
+    async with searching(corpus.runtime.engine)(ravi) as passages:
+        with cast(asyncpg.Connection, passages._driver).query_logger(lambda record: asked.append(record.query)):
+            rows, exact = await passages.search(
+                corpus.query(by_text=False), exact_limit=2000 if tenant_is_small else 500
+            )
+    assert exact
+    assert {row["document_id"] for row in rows} == {mine}
+    assert ("AS compared" in asked[-1]) == tenant_is_small
 
 
 async def test_statistics_of_a_sample(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
