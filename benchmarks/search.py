@@ -192,7 +192,7 @@ def print_ratios(rows: dict[str, Row], chunks: int) -> None:
 async def run(runtime: Runtime, chunks: int, count: int, rounds: int) -> None:
     asked = await asked_questions(runtime, count)
     application = Application(runtime)
-    ef_search = application.ef_search(asked["English"][0])
+    ef_search = await application.ef_search(asked["English"][0])
     async with raw_connections(runtime, ef_search) as connections:
         space = runtime.spaces.current
         judge = Judge(*await stored_vectors(connections[0], space.id))
@@ -211,7 +211,7 @@ async def run(runtime: Runtime, chunks: int, count: int, rounds: int) -> None:
             rows.append(Row(f"FAISS HNSW, ef {ef}", faiss.search, asked["English"], judged=True))
         await measure(rows, judge, rounds)
     agreement = [await application.agreement(question) for question in asked["English"][:COMPARED]]
-    beside_words = application.ef_search(asked["English"][0], words=True)
+    beside_words = await application.ef_search(asked["English"][0], words=True)
     print(
         f"{sum(map(len, asked.values()))} questions in {rounds} rounds; "
         f"hnsw.ef_search {ef_search}, beside words {beside_words}"

@@ -105,9 +105,13 @@ class Application:
         )
         return Found([source.chunk_id for source in found.sources if source.chunk_id])
 
-    def ef_search(self, question: Question, *, words: bool = False) -> int:
-        """What its transaction sets, of the vector leg alone or beside words."""
-        return self._query(question, True, words, None).ef_search
+    async def ef_search(self, question: Question, *, words: bool = False) -> int:
+        """What its transaction has set, of the vector leg alone or beside words."""
+        async with self._searching(CALLER) as passages:
+            query = self._query(question, True, words, None)
+            await passages.search(query, exact_limit=self._runtime.settings.exact_search_limit)
+            [shown] = await passages._fetch(text("SHOW hnsw.ef_search"), {})
+            return int(shown["hnsw.ef_search"])
 
     def _query(self, question: Question, vector: bool, words: bool, collection: str | None) -> SearchQuery:
         space = self._runtime.spaces.current

@@ -8,17 +8,18 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.caller import Caller
+from app.core.recent import Recent
 from app.db.connection import BEGIN, CallerConnection, announcement
 from app.db.engine import database_errors
 from app.repositories.search import SearchRepository
-from app.repositories.search_scope import KnownSizes
+from app.repositories.search_scope import MOST_REMEMBERED, REMEMBERED_SECONDS, KnownSizes
 
 Searching = Callable[[Caller], AbstractAsyncContextManager[SearchRepository]]
 
 
 def searching(engine: AsyncEngine) -> Searching:
     """As with a unit of work, the transaction tells the database who is asking."""
-    known_sizes = KnownSizes()
+    known_sizes: KnownSizes = Recent(REMEMBERED_SECONDS, MOST_REMEMBERED)
 
     @contextlib.asynccontextmanager
     async def begin(caller: Caller) -> AsyncIterator[SearchRepository]:

@@ -92,8 +92,7 @@ class SearchRepository:
                 return rows, False
         if way.one_plan:
             await self._driver.execute(search_scope.OWN_PLAN)
-        small = sizes.chunks is not None and sizes.chunks <= exact_limit
-        return await self._hybrid(query, exact=True, all_first=small and self._is_wide(query)), True
+        return await self._hybrid(query, exact=True, all_first=way.all_first), True
 
     async def _prepare(self, query: SearchQuery, exact_limit: int) -> tuple[search_scope.Sizes, search_scope.Way]:
         """The transaction searches this way from now on."""
@@ -107,12 +106,12 @@ class SearchRepository:
 
     async def _sizes_of(self, space_id: int) -> search_scope.Sizes:
         tenant = self._caller.tenant_id
-        sizes = self._known_sizes.get(tenant, space_id)
+        sizes = self._known_sizes.get((tenant, space_id))
         if sizes is None:
             values = {"tenant": tenant, "index": index_name(space_id)}
             [found] = await self._fetch(search_scope.SIZES, values)
             sizes = search_scope.Sizes(found["chunks"], found["indexed"])
-            self._known_sizes.put(tenant, space_id, sizes)
+            self._known_sizes.put((tenant, space_id), sizes)
         return sizes
 
     def _is_wide(self, query: SearchQuery) -> bool:
@@ -142,8 +141,7 @@ class SearchRepository:
     def statement(
         self, query: SearchQuery, *, exact: bool, all_first: bool = False
     ) -> tuple[TextClause, dict[str, Any]]:
-        """The statement of this question, and its parameters. `all_first` is for a tenant that is small: one person may
-        see little of a large one."""
+        """The statement of this question, and its parameters."""
         filters = self._filters(query)
         values = {"tenant": self._caller.tenant_id, "fetched": query.fetched, **filters}
         if query.embedding is not None:

@@ -1,12 +1,13 @@
 """The scope of a search: who may see what, how large it is, and so how statements are planned and scan."""
 
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
+
+from app.core.recent import Recent
 
 FILTERS = {
     "user_id": "(d.owner_id IS NULL OR d.owner_id = :user_id)",
@@ -56,22 +57,8 @@ class Sizes:
     vectors: int | None
 
 
-class KnownSizes:
-    """What this process was told a moment ago, by tenant and space. They choose how a search is made; there
-    are never fewer hits than exist."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._known: dict[tuple[UUID, int], tuple[float, Sizes]] = {}
-
-    def get(self, tenant: UUID, space: int) -> Sizes | None:
-        until, sizes = self._known.get((tenant, space), (0.0, None))
-        return sizes if self._now() < until else None
-
-    def put(self, tenant: UUID, space: int, sizes: Sizes) -> None:
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        self._known[tenant, space] = self._now() + REMEMBERED_SECONDS, sizes
+KnownSizes = Recent[tuple[UUID, int], Sizes]
+"""By tenant and space. They choose how a search is made; there are never fewer hits than exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +66,13 @@ class Way:
     """How a transaction searches. `nearest_only`: a scan of the HNSW index ends with the nearest `ef_search`; to be
     able to go on behind them takes it a quarter longer, and a tenant that has most of the vectors does without.
     `one_plan`: of a large tenant one plan fits every question, and making a plan takes as long as searching; a small
-    scope wants its own."""
+    scope wants its own. `all_first`: an exact scan compares all that a small tenant has, and asks of the nearest who
+    may see them; of a large one a person may see little."""
 
     ef_search: int
     nearest_only: bool
     one_plan: bool
+    all_first: bool
 
     @property
     def settings(self) -> str:
@@ -97,9 +86,13 @@ class Way:
 
 def choose_way(sizes: Sizes, *, ef_search: int, whole_tenant: bool, wide: bool, exact_limit: int) -> Way:
     """`whole_tenant`: nothing narrows the scope; `wide`: it is about as large as the tenant's."""
-    chunks, vectors = sizes.chunks or 0, sizes.vectors
-    mostly_ours = vectors is not None and 2 * chunks > vectors
-    return Way(ef_search, whole_tenant and mostly_ours, wide and chunks > exact_limit)
+    chunks, vectors = sizes.chunks, sizes.vectors
+    return Way(
+        ef_search,
+        nearest_only=whole_tenant and chunks is not None and vectors is not None and 2 * chunks > vectors,
+        one_plan=wide and chunks is not None and chunks > exact_limit,
+        all_first=wide and chunks is not None and chunks <= exact_limit,
+    )
 
 
 @cache

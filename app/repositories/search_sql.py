@@ -207,8 +207,7 @@ LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a statement is written for. `filters`: the names in FILTERS that narrow the scope. `all_first`: an exact
-    scan compares all that the tenant has, and asks of the nearest who may see them."""
+    """What a statement is written for. `filters`: the names in FILTERS that narrow the scope; `all_first` as in Way."""
 
     space_id: int
     width: int

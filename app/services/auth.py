@@ -3,13 +3,13 @@
 import hmac
 import math
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Generic, TypeVar
 from uuid import UUID
 
 from app.core.caller import DEFAULT_TENANT, SYSTEM, Caller, tenant_caller, user_caller
 from app.core.errors import Unauthorized
+from app.core.recent import Recent
 from app.core.security import MAXIMUM_KEY_BYTES, key_digest
 from app.core.tokens import Tokens, invalid_token, is_token
 from app.db.uow import UowFactory
@@ -21,7 +21,6 @@ CACHE_SECONDS = 3.0
 CACHE_SIZE = 1024
 CHANGED_SECONDS = 60.0
 """How long a change is remembered: longer than those who hold a connection go without a look."""
-Name = TypeVar("Name", bound=Hashable)
 Forget = Callable[[UUID], None]
 """Takes the id of a user or a key that has changed."""
 
@@ -35,40 +34,18 @@ def auth_expired() -> Unauthorized:
     return Unauthorized("auth_expired", "The credential of this connection is no longer valid.")
 
 
-class _Recent(Generic[Name]):
-    """Callers who were looked up a moment ago."""
-
-    def __init__(self) -> None:
-        self._callers: dict[Name, tuple[float, Caller]] = {}
-
-    def get(self, name: Name) -> Caller | None:
-        until, caller = self._callers.get(name, (0.0, None))
-        return caller if until > time.monotonic() else None
-
-    def put(self, name: Name, caller: Caller) -> Caller:
-        if len(self._callers) >= CACHE_SIZE:
-            self._callers.clear()
-        self._callers[name] = (time.monotonic() + CACHE_SECONDS, caller)
-        return caller
-
-    def forget(self, id_: UUID) -> None:
-        whose = (id_, str(id_))
-        for name in [n for n, (_, c) in self._callers.items() if c.key_id == whose[0] or c.user_id == whose[1]]:
-            del self._callers[name]
-
-
 class AuthService:
     def __init__(self, uow: UowFactory, tokens: Tokens) -> None:
         self._uow = uow
         self._tokens = tokens
-        self._keys = _Recent[bytes]()
-        self._users = _Recent[tuple[UUID, UUID, UUID]]()
+        self._keys = Recent[bytes, Caller](CACHE_SECONDS, CACHE_SIZE)
+        self._users = Recent[tuple[UUID, UUID, UUID], Caller](CACHE_SECONDS, CACHE_SIZE)
         self._changed: dict[str, float] = {}
 
     def forget(self, id_: UUID) -> None:
         """What this process knows of the user or key is looked up anew; other processes do so within seconds."""
-        self._keys.forget(id_)
-        self._users.forget(id_)
+        self._keys.forget(lambda caller: caller.key_id == id_)
+        self._users.forget(lambda caller: caller.user_id == str(id_))
         now = time.monotonic()
         recent = {id_: at for id_, at in self._changed.items() if at > now - CHANGED_SECONDS}
         self._changed = recent | {str(id_): now}

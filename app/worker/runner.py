@@ -76,11 +76,11 @@ class Worker:
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
-            await self._give_back(taking)
+            await asyncio.wait([asyncio.create_task(self._give_back(taking))])
             raise
 
     async def _give_back(self, taking: asyncio.Task[Job | float]) -> None:
-        """For a slot that is being cancelled: whatever goes wrong must not keep it alive."""
+        """The top of a task, for a slot that is being cancelled: what goes wrong must not keep the slot alive."""
         try:
             async with asyncio.timeout(GIVE_BACK_SECONDS):
                 job = await taking
