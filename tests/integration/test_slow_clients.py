@@ -33,8 +33,13 @@ async def test_who_does_not_read_harms_nobody(busy: tuple[Place, Child]) -> None
     async with here.client() as http, connected(here, 3) as [(_, client), *others]:
         mute = (await http.post("/api/v1/sessions", json={"user_id": "a"})).json()["id"]
         deaf = (await http.post("/api/v1/sessions", json={"user_id": "a"})).json()["id"]
-        with tight_socket("127.0.0.1", here.port) as one, tight_socket("127.0.0.1", here.port) as another:
+        with (
+            tight_socket("127.0.0.1", here.port) as one,
+            tight_socket("127.0.0.1", here.port) as another,
+            contextlib.ExitStack() as stack,
+        ):
             on_socket = await not_reading(here, mute, one)
+            stack.callback(on_socket.transport.abort)  # else a failure here would be one of a later test, too
             not_reading_stream(here, deaf, another)
             await asyncio.sleep(4)  # all of it is made by now, and waits
             async with asyncio.TaskGroup() as group:
