@@ -17,22 +17,28 @@ from app.providers.ports import Delta, Finished, Prompt
 from app.runtime import Runtime
 from app.services.answering import Answering
 from app.services.chat import ChatService
+from app.services.draining import Draining
 from app.services.live_turns import LiveTurns
 from app.services.turns import TurnService
 from tests.fakes import WORDY
 
-ASKED = re.compile(r"count (\d+) at (\d+)(?: by (\d+))?")
+ASKED = re.compile(r"(when it stops )?count (\d+) at (\d+)(?: by (\d+))?")
 
 
 class CountingModel:
-    """`by 1000` makes each word so long."""
+    """`by 1000` makes each word so long; `when it stops count 3 at 0` begins when the service has been told to stop."""
 
     name = "counting"
     window = 8192
 
+    def __init__(self, draining: Draining) -> None:
+        self._draining = draining
+
     async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]:
         asked = ASKED.search(prompt.messages[-1].content)
-        count, milliseconds, length = (int(part or 0) for part in asked.groups()) if asked else (3, 0, 0)
+        count, milliseconds, length = (int(part or 0) for part in asked.groups()[1:]) if asked else (3, 0, 0)
+        while asked and asked[1] and not self._draining.begun:
+            await asyncio.sleep(0.01)
         for number in range(count):
             yield Delta(f"w{number} ".ljust(length, "x"))
             await asyncio.sleep(milliseconds / 1000)
@@ -51,9 +57,9 @@ class SlowServer(Server):
 def with_model(runtime: Runtime) -> Runtime:
     live = LiveTurns()
     turns = TurnService(runtime.uow, live)
+    answering = Answering(ModelChain([CountingModel(runtime.draining)], budgets=WORDY))
     chat = ChatService(
-        runtime.uow, turns, live, runtime.retrieval, Answering(ModelChain([CountingModel()], budgets=WORDY)), top_k=3,
-        max_chars=8000, draining=runtime.draining,
+        runtime.uow, turns, live, runtime.retrieval, answering, top_k=3, max_chars=8000, draining=runtime.draining,
     )  # fmt: skip
     return dataclasses.replace(runtime, turns=turns, chat=chat)
 

@@ -17,7 +17,8 @@ from tests.integration.processes import Child, Place, place, rows
 from tests.integration.streams import Client, connect, connected
 
 DRAIN = 3
-SHORT, MIDDLE, LONG = "count 10 at 100", "count 20 at 100", "count 2000 at 50"
+SHORT, LONG = "count 10 at 100", "count 2000 at 50"
+LAST = "when it stops count 10 at 50"
 RUNNING = "SELECT count(*) FROM turns WHERE status = 'running'"
 
 
@@ -111,8 +112,8 @@ async def test_streams_and_requests_end_properly(here: Place) -> None:
     service = await here.serve_slowly()
     async with here.client() as http:
         sessions = [(await http.post("/api/v1/sessions", json={"user_id": "a"})).json()["id"] for _ in range(3)]
-        told = [asyncio.create_task(events(http, sessions[n], message)) for n, message in enumerate((MIDDLE, LONG))]
-        body = {"message": MIDDLE, "use_rag": False}
+        told = [asyncio.create_task(events(http, sessions[n], message)) for n, message in enumerate((LAST, LONG))]
+        body = {"message": LAST, "use_rag": False}
         waiting = asyncio.create_task(http.post(f"/api/v1/sessions/{sessions[2]}/chat", json=body))
         async with asyncio.timeout(20):
             while (await rows(here.environment()["DATABASE_URL"], RUNNING))[0][0] < 3:
