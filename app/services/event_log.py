@@ -22,6 +22,8 @@ from app.services.pacing import Outgoing
 BEAT_SECONDS = 0.05
 SHARE = 3
 """A beat is at least so many times as long as the last flush took."""
+LONGEST_REST_SECONDS = 0.5
+"""One flush that takes seconds, behind another program's load on the disk, must not silence what comes next for longer."""
 WRITERS = 4
 """Transactions at a time, of all lanes together: the pool's other connections are for requests."""
 PATIENCE_SECONDS = 10.0
@@ -36,6 +38,12 @@ log = get_logger(__name__)
 
 def turn_lost() -> RagchatError:
     return RagchatError("turn_lost", "Another process has ended this turn.")
+
+
+def next_beat(began: float, ended: float) -> float:
+    """When, behind a flush of these times, in seconds."""
+    rest = min((SHARE - 1) * (ended - began), LONGEST_REST_SECONDS)
+    return max(began + BEAT_SECONDS, ended + rest)
 
 
 class Patience:
@@ -241,7 +249,7 @@ class _Lane:
             self._flying.difference_update(chosen)
             self._wake.set()
         if on_beat:
-            self.beat_at = began + max(BEAT_SECONDS, SHARE * (time.monotonic() - began))
+            self.beat_at = next_beat(began, time.monotonic())
         for pending in chosen:
             if not pending.waits:
                 pending.idle.set()
