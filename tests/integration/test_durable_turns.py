@@ -238,12 +238,18 @@ class Halting:
     async def close(self) -> None: ...
 
 
+BY_THE_CLOCK = ("AND lease_token = $", "turns.lease_until <= now()")
+"""In what is sent once in a few seconds, whatever happens."""
+
+
 @contextmanager
 def statements(tenant: Tenant) -> Iterator[list[str]]:
     """What is sent about turns meanwhile; not BEGIN and COMMIT, nor what other parts of the service ask."""
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if any(part in statement for part in BY_THE_CLOCK):
+            return
         if "turn" in statement or "session" in statement or "message" in statement:
             seen.append(statement)
 
