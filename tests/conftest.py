@@ -176,11 +176,11 @@ class Tenant:
         assert response.status_code in (200, 202), response.text
         return await self.ended(response.json()["id"])
 
-    async def add_file(self, path: Path, **fields: str) -> dict[str, Any]:
+    async def add_file(self, path: Path, *, seconds: float = 60, **fields: str) -> dict[str, Any]:
         files = {"file": (path.name, path.read_bytes())}
         response = await self.http.post("/api/v1/documents", files=files, data=fields)
         assert response.status_code in (200, 202), response.text
-        return await self.ended(response.json()["id"])
+        return await self.ended(response.json()["id"], seconds)
 
     async def ended(self, document_id: str, seconds: float = 60) -> dict[str, Any]:
         async with asyncio.timeout(seconds):

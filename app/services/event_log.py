@@ -23,7 +23,7 @@ BEAT_SECONDS = 0.05
 SHARE = 3
 """A beat is at least so many times as long as the last flush took."""
 LONGEST_REST_SECONDS = 0.5
-"""One flush that takes seconds, behind another program's load on the disk, must not silence what comes next for longer."""
+"""One flush that takes seconds, because other programs load the disk, must not silence what comes next for longer."""
 WRITERS = 4
 """Transactions at a time, of all lanes together: the pool's other connections are for requests."""
 PATIENCE_SECONDS = 10.0

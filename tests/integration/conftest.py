@@ -1,7 +1,12 @@
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.conftest import Service, Tenant, shared
 from tests.integration.processes import Place, place
 
 
@@ -10,3 +15,24 @@ async def here() -> AsyncIterator[Place]:
     """A place whose database is the embedded one."""
     async with place() as made:
         yield made
+
+
+@dataclass(frozen=True)
+class Northwind:
+    """Six real PDFs of 263 pages, two of them near-identical plans, indexed. `folder`: with questions about them."""
+
+    folder: Path
+    tenant: Tenant
+    documents: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+async def northwind(service: Service) -> AsyncIterator[Northwind]:
+    """One for all tests of the group: indexing takes half a minute and more."""
+    folder = shared("northwind-pdf-pages")
+    caller, key = await service.tenant()
+    async with service.client(key) as http:
+        tenant = Tenant(service, caller, key, http)
+        paths = sorted((folder / "pdf").glob("*.pdf"))
+        documents = await asyncio.gather(*(tenant.add_file(path, seconds=240) for path in paths))
+        yield Northwind(folder, tenant, documents)

@@ -18,6 +18,7 @@ from app.schemas.search import Source
 from app.services import citing
 from app.services.citing import Citing
 from tests.conftest import ROOT, Tenant, shared
+from tests.integration.conftest import Northwind
 from tests.integration.test_turns import Process, messages, said
 
 PLACE = {"document_id", "document_version", "chunk_id", "page", "char_start", "char_end"}
@@ -200,11 +201,12 @@ async def test_citations_open_the_text_of_their_version(tenant: Tenant) -> None:
     assert right >= 90
 
 
-async def test_every_citation_of_the_answers_to_northwinds_questions(tenant: Tenant) -> None:
-    folder = shared("northwind-pdf-pages")
-    documents = await asyncio.gather(*(tenant.add_file(path) for path in sorted((folder / "pdf").glob("*.pdf"))))
-    pieces = {document["id"]: await chunks(tenant, document["id"]) for document in documents}
-    questions = [json.loads(line)["question"] for line in (folder / "qa.jsonl").read_text().splitlines()]
+@pytest.mark.xdist_group("northwind")
+@pytest.mark.timeout(300)
+async def test_every_citation_of_the_answers_to_northwinds_questions(northwind: Northwind) -> None:
+    tenant = northwind.tenant
+    pieces = {document["id"]: await chunks(tenant, document["id"]) for document in northwind.documents}
+    questions = [json.loads(line)["question"] for line in (northwind.folder / "qa.jsonl").read_text().splitlines()]
     count = answered = 0
     for question in questions:
         answer = await ask(tenant, question)

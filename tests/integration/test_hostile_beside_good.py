@@ -17,6 +17,7 @@ from tests.integration.processes import Child, Place, ended, place, rows
 from tests.reading import reading_processes
 from tests.unit.readers.test_document_set import REFUSED, manifest
 
+pytestmark = pytest.mark.xdist_group("hostile_beside_good")
 SEED = 31_007
 PARSER_SECONDS = 6
 LARGEST = {

@@ -3,14 +3,13 @@
 Not a tuning target: it says that the main path works on somebody else's documents and questions.
 """
 
-import asyncio
 import json
-from typing import Any
 
 import pytest
 
-from tests.conftest import MakeTenant, Tenant, shared
+from tests.integration.conftest import Northwind
 
+pytestmark = [pytest.mark.xdist_group("northwind"), pytest.mark.timeout(300)]
 FIRST_FIVE_LENIENT = 0.90
 """The page, or the one after it: the set's own answers run over page ends."""
 
@@ -33,17 +32,9 @@ ANSWERED_ALL_THE_SAME = {
 REFUSED_OF_THE_OTHERS = 0.85
 
 
-@pytest.fixture(scope="module")
-def folder() -> Any:
-    return shared("northwind-pdf-pages")
-
-
-@pytest.fixture
-async def northwind(new_tenant: MakeTenant, folder: Any) -> Tenant:
-    tenant = await new_tenant()
-    documents = await asyncio.gather(*(tenant.add_file(path) for path in sorted((folder / "pdf").glob("*.pdf"))))
-    assert [document["status"] for document in documents] == ["ready"] * 6
-    assert {document["filename"]: document["pages"] for document in documents} == {
+async def test_they_are_indexed_whole(northwind: Northwind) -> None:
+    assert [document["status"] for document in northwind.documents] == ["ready"] * 6
+    assert {document["filename"]: document["pages"] for document in northwind.documents} == {
         "Benefit_Options.pdf": 4,
         "Northwind_Health_Plus_Benefits_Details.pdf": 109,
         "Northwind_Standard_Benefits_Details.pdf": 104,
@@ -51,36 +42,35 @@ async def northwind(new_tenant: MakeTenant, folder: Any) -> Tenant:
         "employee_handbook.pdf": 11,
         "role_library.pdf": 31,
     }
-    return tenant
 
 
-async def test_the_cited_page_is_among_the_first_five(northwind: Tenant, folder: Any) -> None:
-    questions = [json.loads(line) for line in (folder / "qa.jsonl").read_text().splitlines()]
+async def test_the_cited_page_is_among_the_first_five(northwind: Northwind) -> None:
+    questions = [json.loads(line) for line in (northwind.folder / "qa.jsonl").read_text().splitlines()]
     assert len(questions) == 201
     hits = 0
     for question in questions:
         body = {"query": question["question"], "top_k": 5}
-        found = (await northwind.http.post("/api/v1/search", json=body)).json()["items"]
+        found = (await northwind.tenant.http.post("/api/v1/search", json=body)).json()["items"]
         wanted = {(e["file"], e["page"] + after) for e in question["evidence"] for after in (0, 1)}
         hits += any((item["title"], item["page"]) in wanted for item in found)
     assert hits / len(questions) >= FIRST_FIVE_LENIENT
 
-    session = await northwind.session()
+    session = await northwind.tenant.session()
     body = {"message": "What is the deductible of the Northwind Standard plan?"}
-    answer = (await northwind.http.post(f"/api/v1/sessions/{session}/chat", json=body)).json()
+    answer = (await northwind.tenant.http.post(f"/api/v1/sessions/{session}/chat", json=body)).json()
     assert "$2,000" in answer["content"]
     cited = {answer["sources"][citation["n"] - 1]["title"] for citation in answer["citations"]}
     assert "Northwind_Standard_Benefits_Details.pdf" in cited
 
 
-async def test_what_the_set_calls_unanswerable(northwind: Tenant, folder: Any) -> None:
+async def test_what_the_set_calls_unanswerable(northwind: Northwind) -> None:
     """Its questions were made by a language model as ones that their source does not answer. Other pages do, some."""
-    questions = [json.loads(line) for line in (folder / "unanswerable.jsonl").read_text().splitlines()]
+    questions = [json.loads(line) for line in (northwind.folder / "unanswerable.jsonl").read_text().splitlines()]
     assert len(questions) == 45
     refused, missed = [], []
     for question in questions:
-        session, body = await northwind.session(), {"message": question["question"]}
-        answer = (await northwind.http.post(f"/api/v1/sessions/{session}/chat", json=body)).json()
+        session, body = await northwind.tenant.session(), {"message": question["question"]}
+        answer = (await northwind.tenant.http.post(f"/api/v1/sessions/{session}/chat", json=body)).json()
         if answer["finish_reason"] == "no_context":
             refused.append(question["_id"])
         elif question["_id"] in ANSWERED_ALL_THE_SAME:

@@ -18,6 +18,7 @@ from app.repositories.search import SearchQuery
 from app.runtime import Runtime, open_runtime
 from tests.conftest import make_database, make_settings, make_tenant
 
+pytestmark = pytest.mark.xdist_group("search_scopes")
 WIDTH = 384
 CHUNKS = 3000
 RARE = 30

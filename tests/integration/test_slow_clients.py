@@ -17,6 +17,7 @@ from tests.conftest import make_database
 from tests.integration.processes import Child, Place, place
 from tests.integration.streams import Client, connect, connected, tight_socket
 
+pytestmark = pytest.mark.xdist_group("slow_clients")
 MUCH = "count 100 at 10 by 20000"
 """Two megabytes: more than every buffer on the way together."""
 

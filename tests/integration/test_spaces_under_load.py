@@ -25,6 +25,8 @@ pytestmark = pytest.mark.xdist_group("spaces")
 OTHER = f"{SHIPPED}@128"
 DOCUMENTS, SENTENCES = 24, 110
 SEARCHERS = 3
+PAUSE_SECONDS = 0.2
+"""Between their questions: the embedding of what comes in has the processors to itself for that long."""
 TOP_K = 10
 FOLLOW_SECONDS = 20
 QUESTION = "How long may a parcel be kept?"
@@ -78,6 +80,7 @@ class Crowd:
             assert len(found) == count, (document, count)
             filters = {"document_ids": [self.asked]}
             self.note([item["score"] for item in await self.search(QUESTION, mode="vector", top_k=50, filters=filters)])
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def note(self, scores: list[float]) -> None:
         for model, expected in self.scores.items():

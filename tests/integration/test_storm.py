@@ -24,6 +24,7 @@ from tests.integration.processes import Child, Place, place, rows
 from tests.integration.test_ingestion_survives import WORDS, assert_clean, count, index, undisturbed
 from tests.unit.readers.files import docx, paragraph
 
+pytestmark = pytest.mark.xdist_group("storm")
 SEED = 60_013
 DEATHS = 10
 LANES = 5

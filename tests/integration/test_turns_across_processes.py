@@ -31,6 +31,7 @@ from tests.integration.turns import (
 )
 
 TOKENS, RATE = 2000, 200
+pytestmark = pytest.mark.xdist_group("turns_across_processes")
 CUTS = 50
 SEED = 18_071
 
