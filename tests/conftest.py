@@ -34,6 +34,7 @@ from app.main import create_app
 from app.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST_ID = 200
 SHARED = ROOT.parent / "shared" / "data"
 DOCUMENTS = ROOT / "tests" / "data" / "documents"
 
@@ -49,6 +50,12 @@ def shared(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"not present: {path.relative_to(SHARED)}")
     return path
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """No file's content in a test's name: some hold the time at which they were made, and the processes of a run must
+    find the same tests."""
+    return argname if isinstance(val, bytes | str) and len(val) > LONGEST_ID else None
 
 
 @pytest.fixture(scope="session")
