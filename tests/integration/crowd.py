@@ -139,13 +139,17 @@ class Asking:
         while not self._stop.wait(POLL_SECONDS):
             began = time.perf_counter()
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+            step = "connecting"
             try:
+                connection.connect()
+                step = "asking"
                 connection.request("GET", "/livez")
+                step = "waiting"
                 status = connection.getresponse().status
                 if status != 200:
                     self.failures.append(str(status))
             except OSError as exc:
-                self.failures.append(type(exc).__name__)
+                self.failures.append(f"{exc!r}, {step}, after {time.perf_counter() - began:.3f} s")
             finally:
                 connection.close()
             self.taken.append(time.perf_counter() - began)
