@@ -34,7 +34,8 @@ from app.main import create_app
 from app.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST_ID = 200
+LONGEST_ID = 100
+"""Characters of a parameter in a test's name. An archive of one file has more."""
 SHARED = ROOT.parent / "shared" / "data"
 DOCUMENTS = ROOT / "tests" / "data" / "documents"
 
@@ -198,6 +199,13 @@ class Tenant:
                 await asyncio.sleep(0.05)
 
 
+@contextlib.asynccontextmanager
+async def open_tenant(service: Service) -> AsyncIterator[Tenant]:
+    caller, key = await service.tenant()
+    async with service.client(key) as http:
+        yield Tenant(service, caller, key, http)
+
+
 MakeTenant = Callable[[], Awaitable[Tenant]]
 
 
@@ -206,9 +214,7 @@ async def new_tenant(service: Service) -> AsyncIterator[MakeTenant]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def make() -> Tenant:
-            caller, key = await service.tenant()
-            http = await stack.enter_async_context(service.client(key))
-            return Tenant(service, caller, key, http)
+            return await stack.enter_async_context(open_tenant(service))
 
         yield make
 

@@ -21,9 +21,9 @@ from app.services.pacing import Outgoing
 
 BEAT_SECONDS = 0.05
 SHARE = 3
-"""A beat is at least so many times as long as the last flush took."""
+"""A beat is so many times as long as the last flush took: the rest of it is left to others."""
 LONGEST_REST_SECONDS = 0.5
-"""One flush that takes seconds, because other programs load the disk, must not silence what comes next for longer."""
+"""One flush that takes seconds, because others load the disk, must not silence what comes next for twice as long."""
 WRITERS = 4
 """Transactions at a time, of all lanes together: the pool's other connections are for requests."""
 PATIENCE_SECONDS = 10.0

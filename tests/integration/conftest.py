@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Service, Tenant, shared
+from tests.conftest import Service, Tenant, open_tenant, shared
 from tests.integration.processes import Place, place
 
 
@@ -30,9 +30,7 @@ class Northwind:
 async def northwind(service: Service) -> AsyncIterator[Northwind]:
     """One for all tests of the group: indexing takes half a minute and more."""
     folder = shared("northwind-pdf-pages")
-    caller, key = await service.tenant()
-    async with service.client(key) as http:
-        tenant = Tenant(service, caller, key, http)
+    async with open_tenant(service) as tenant:
         paths = sorted((folder / "pdf").glob("*.pdf"))
         documents = await asyncio.gather(*(tenant.add_file(path, seconds=240) for path in paths))
         yield Northwind(folder, tenant, documents)

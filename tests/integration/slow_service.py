@@ -36,8 +36,9 @@ class CountingModel:
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Finished]:
         asked = ASKED.search(prompt.messages[-1].content)
-        count, milliseconds, length = (int(part or 0) for part in asked.groups()[1:]) if asked else (3, 0, 0)
-        while asked and asked[1] and not self._draining.begun:
+        waits, *numbers = asked.groups() if asked else (None, 3, 0, 0)
+        count, milliseconds, length = (int(number or 0) for number in numbers)
+        while waits and not self._draining.begun:
             await asyncio.sleep(0.01)
         for number in range(count):
             yield Delta(f"w{number} ".ljust(length, "x"))

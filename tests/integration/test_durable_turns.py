@@ -238,8 +238,11 @@ class Halting:
     async def close(self) -> None: ...
 
 
-BY_THE_CLOCK = ("AND lease_token = $", "turns.lease_until <= now()")
-"""In what is sent once in a few seconds, whatever happens."""
+BY_THE_CLOCK = (
+    "SELECT id, cancel_requested", "UPDATE turns SET lease_until", "turns.lease_until <= now()",
+    "SELECT DISTINCT tenant_id FROM turns",
+)  # fmt: skip
+"""In what is sent once in a few seconds, whatever happens: leases looked at, renewed, run out; deltas that are old."""
 
 
 @contextmanager

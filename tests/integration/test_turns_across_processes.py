@@ -30,8 +30,8 @@ from tests.integration.turns import (
     said,
 )
 
-TOKENS, RATE = 2000, 200
 pytestmark = pytest.mark.xdist_group("turns_across_processes")
+TOKENS, RATE = 2000, 200
 CUTS = 50
 SEED = 18_071
 
