@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ from app.readers.fork_server import NUMBER
 _ROOT = Path(app.__path__[0]).parent
 _PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _PAUSE_SECONDS = 0.01
+_READ_AT_ONCE = 65536
 _END_SECONDS = 5.0
 
 
@@ -64,7 +65,7 @@ async def reading_process(
     file: IO[bytes], order: Mapping[str, Any], *, longest_line: int
 ) -> AsyncIterator[ReadingProcess]:
     """One that has this open file. It is killed when the block is left, if it has not ended by then."""
-    async with _pipe(longest_line) as (answer, answers), _pipe(NUMBER.size) as (told, tells):
+    with _pipe(longest_line) as (answer, answers), _pipe(NUMBER.size) as (told, tells):
         await _fork_server.send(json.dumps(order).encode(), [each.fileno() for each in (file, answers, tells)])
         answers.close()
         tells.close()
@@ -78,18 +79,45 @@ async def reading_process(
                     await process.wait()
 
 
-@contextlib.asynccontextmanager
-async def _pipe(longest_line: int) -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
+@contextlib.contextmanager
+def _pipe(longest_line: int) -> Iterator[tuple[asyncio.StreamReader, IO[bytes]]]:
     """Both ends."""
-    loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(longest_line)
     out, into = os.pipe()
     with os.fdopen(into, "wb", buffering=0) as end, os.fdopen(out, "rb", buffering=0) as start:
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), start)
+        os.set_blocking(out, False)
+        watched = _Watched(start, reader)
         try:
             yield reader, end
         finally:
-            transport.close()
+            watched.pause_reading()
+
+
+class _Watched(asyncio.ReadTransport):
+    """Reads from a pipe that stays its owner's. uvloop's own transport closes the descriptor once more, by its number,
+    which by then may be another thread's file or another client's connection (uvloop's issue 763)."""
+
+    def __init__(self, pipe: IO[bytes], reader: asyncio.StreamReader) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._pipe = pipe
+        self._reader = reader
+        reader.set_transport(self)
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        self._loop.add_reader(self._pipe, self._read)
+
+    def pause_reading(self) -> None:
+        self._loop.remove_reader(self._pipe)
+
+    def _read(self) -> None:
+        data = self._pipe.read(_READ_AT_ONCE)
+        if data:
+            self._reader.feed_data(data)
+        elif data is not None:  # None: nothing there yet
+            self.pause_reading()
+            self._reader.feed_eof()
 
 
 class _ForkServer:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+import uvloop
 
 from app.readers import READERS
 from app.readers.document import Document
@@ -194,6 +195,24 @@ async def test_a_document_cannot_reach_what_belongs_to_another(tmp_path: Path) -
     for task in (first, second):
         task.cancel()
     await asyncio.gather(first, second, return_exceptions=True)
+
+
+def test_what_is_opened_after_a_document_was_read_stays_open(tmp_path: Path) -> None:
+    """By the loop that a service has: its transports for pipes close a descriptor twice."""
+    path = stored(tmp_path, b"one")
+
+    async def opened_since() -> list[int]:
+        await read_isolated(path, "txt")
+        descriptors = [os.open(path, os.O_RDONLY) for _ in range(16)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return descriptors
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for _ in range(3):
+            for descriptor in runner.run(opened_since()):
+                assert os.fstat(descriptor).st_ino == path.stat().st_ino
+                os.close(descriptor)
 
 
 def test_the_fork_server_loads_nothing_of_the_service() -> None:
