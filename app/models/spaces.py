@@ -1,6 +1,6 @@
 from datetime import datetime
 
-from sqlalchemy import Boolean, DateTime, Identity, Integer, SmallInteger, Text, text
+from sqlalchemy import Boolean, CheckConstraint, DateTime, Identity, Integer, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +18,7 @@ class EmbeddingSpace(HasCreatedAt, Base):
             using="btree",
             deferrable=True,
         ),
+        CheckConstraint("filled_at IS NOT NULL OR NOT is_active", name="active_is_filled"),
         {"comment": "An embedding model, its width and the languages it knows; vectors belong to one"},
     )
 
@@ -28,6 +29,10 @@ class EmbeddingSpace(HasCreatedAt, Base):
     is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("false"), comment="The one that search uses")
     activated_at: Mapped[datetime | None] = mapped_column(
         DateTime(timezone=True), comment="When search last began to use it; null: never"
+    )
+    filled_at: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True),
+        comment="Since when it has a vector of every passage that is seen; null: not yet",
     )
     is_dropping: Mapped[bool] = mapped_column(
         Boolean, server_default=text("false"), comment="Nothing is added any more"

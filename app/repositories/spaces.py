@@ -137,9 +137,11 @@ class SpaceRepository(Repository):
         if found is not None:
             return found
         first = await self.active() is None
-        values = {"model": model, "dimensions": dimensions, "languages": languages, "is_active": first}
+        values: dict[str, Any] = {
+            "model": model, "dimensions": dimensions, "languages": languages, "is_active": first,
+        }  # fmt: skip
         if first:
-            values["activated_at"] = func.now()
+            values |= {"activated_at": func.now(), "filled_at": func.now()}
         statement = insert(EmbeddingSpace).values(**values).returning(EmbeddingSpace)
         return (await self._session.execute(statement)).scalar_one()
 
@@ -170,12 +172,18 @@ class SpaceRepository(Repository):
         await self._session.execute(
             text("""
                 UPDATE embedding_spaces SET is_active = (id = :space),
-                       activated_at = CASE WHEN id = :space THEN now() ELSE activated_at END
+                       activated_at = CASE WHEN id = :space THEN now() ELSE activated_at END,
+                       filled_at = CASE WHEN id = :space THEN coalesce(filled_at, now()) ELSE filled_at END
                 WHERE is_active OR id = :space
             """),
             {"space": space_id},
         )
         await self._notify()
+
+    async def mark_filled(self, space_id: int) -> None:
+        """From now on new documents are embedded for it before they are seen."""
+        statement = update(EmbeddingSpace).where(EmbeddingSpace.id == space_id, EmbeddingSpace.filled_at.is_(None))
+        await self._session.execute(statement.values(filled_at=func.now()))
 
     async def mark_dropping(self, space_id: int) -> None:
         statement = update(EmbeddingSpace).where(EmbeddingSpace.id == space_id).values(is_dropping=True)

@@ -16,6 +16,7 @@ from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.db.uow import UnitOfWork, UowFactory
 from app.models import Document as DocumentRow
+from app.models import EmbeddingSpace
 from app.providers.ports import Storage, Vectors
 from app.rag.chunking import Chunk, Splitter
 from app.rag.indexed_text import embedded_text
@@ -61,7 +62,7 @@ class Parts:
 
 
 class IndexingRun:
-    """One attempt at one version. `spaces`: the one in use first."""
+    """One attempt at one version. `spaces`: those that it is embedded for, the one in use first."""
 
     def __init__(self, parts: Parts, work: Work, row: DocumentRow, *, stored_before: int, spaces: list[Space]) -> None:
         self._parts = parts
@@ -69,6 +70,7 @@ class IndexingRun:
         self._row = row
         self._stored_before = stored_before
         self._spaces = spaces
+        self._not_loaded: set[int] = set()
         self._backlog = Backlog()
 
     async def to_the_end(self) -> None:
@@ -82,11 +84,8 @@ class IndexingRun:
             await self._step({"status": "reading", "progress_done": 0, "progress_total": 0})
             reading = [self._read()]
         await run_together(*reading, *(self._embed() for _ in range(EMBEDDING_TASKS)))
-        while (space := await self._switch()) is not None:
-            for first in range(0, self._backlog.size, WINDOW):
-                ids, vectors = await self._vectors(space, first, first + WINDOW - 1)
-                async with self._held() as uow:
-                    await uow.spaces.add_vectors(space.id, ids, vectors)
+        while (lacking := await self._switch()) is not None:
+            await self._make_up(lacking)
         log.info(
             "document.ready",
             document_id=str(self._work.document_id),
@@ -192,19 +191,29 @@ class IndexingRun:
 
     # --- the end ---
 
-    async def _switch(self) -> Space | None:
-        """One transaction: the new version is seen, the old one is gone. A space that has become the active one
-        meanwhile comes back: it must be filled first."""
+    async def _switch(self) -> EmbeddingSpace | None:
+        """One transaction: the new version is seen, the old one is gone. A space that has become complete or the active
+        one meanwhile comes back: it must have this document first."""
         document_id, version = self._work.document_id, self._work.version
         async with self._held() as uow:
             await uow.spaces.lock(shared=True)
-            active = await uow.spaces.active()
-            if active is not None and await uow.chunks.count_without_vector(document_id, version, active.id) > 0:
-                missing = active
-            else:
-                await self._finish(uow)
-                return None
-        return await self._parts.spaces.load(missing)
+            for space in await self._parts.spaces.kept(uow):
+                if space.id in self._not_loaded:
+                    continue
+                if await uow.chunks.count_without_vector(document_id, version, space.id) > 0:
+                    return space
+            await self._finish(uow)
+        return None
+
+    async def _make_up(self, lacking: EmbeddingSpace) -> None:
+        space = await self._parts.spaces.load(lacking)
+        if space is None:
+            self._not_loaded.add(lacking.id)
+            return
+        for first in range(0, self._backlog.size, WINDOW):
+            ids, vectors = await self._vectors(space, first, first + WINDOW - 1)
+            async with self._held() as uow:
+                await uow.spaces.add_vectors(space.id, ids, vectors)
 
     async def _finish(self, uow: UnitOfWork) -> None:
         document_id, version = self._work.document_id, self._work.version

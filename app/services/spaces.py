@@ -121,8 +121,8 @@ class SpaceService:
         log.info("embedding_space.switched", model=active.model)
 
     async def kept(self, uow: UnitOfWork) -> list[EmbeddingSpace]:
-        """Those that every new document is embedded for: the one in use first, then those that were."""
-        return [space for space in await uow.spaces.all() if space.is_active or space.activated_at is not None]
+        """Those that are complete, and stay so: every new document is embedded for them. The one in use first."""
+        return [space for space in await uow.spaces.all() if space.filled_at is not None]
 
     async def load(self, space: EmbeddingSpace) -> Space | None:
         """None when a space that is not in use cannot be loaded: it is filled later, by whoever can."""
@@ -189,12 +189,13 @@ class SpaceService:
 
     async def _filled(self, space_id: int, lease: Lease) -> bool:
         """Ends the job when nothing is left. Under the lock of documents that become visible: each is either seen here,
-        or sees that the job has ended and asks for another one."""
+        or sees that the space is one of those that it must be embedded for."""
         async with self._uow(SYSTEM) as uow:
             await uow.spaces.lock()
             row = await uow.spaces.get(space_id)
             if row is None or row.is_dropping or await uow.spaces.unfilled(space_id, after=FIRST_ID, limit=1):
                 return False
+            await uow.spaces.mark_filled(space_id)
             await uow.jobs.complete(lease.job_id, lease.token)
             return True
 

@@ -56,7 +56,7 @@ async def fresh(office: Place) -> AsyncIterator[Place]:
     """Nothing but the shipped model's space, whatever the test before has left."""
     yield office
     url = office.environment()["DATABASE_URL"]
-    await rows(url, "UPDATE embedding_spaces SET is_active = (model = $1), "
+    await rows(url, "UPDATE embedding_spaces SET is_active = (model = $1), filled_at = now(), "
                     "activated_at = CASE WHEN model = $1 THEN now() END", SHIPPED)  # fmt: skip
     await rows(url, "DELETE FROM jobs")
     for row in await rows(url, "DELETE FROM embedding_spaces WHERE NOT is_active RETURNING id"):
@@ -181,8 +181,8 @@ async def test_compare(fresh: Place) -> None:
 async def test_a_service_that_cannot_load_the_model_goes_on(fresh: Place) -> None:
     url = fresh.environment()["DATABASE_URL"]
     await rows(url, "UPDATE embedding_spaces SET is_active = false")
-    await rows(url, "INSERT INTO embedding_spaces (model, dimensions, languages, is_active, activated_at) "
-                    "VALUES ('/nowhere/model', 64, '{en}', true, now())")  # fmt: skip
+    await rows(url, "INSERT INTO embedding_spaces (model, dimensions, languages, is_active, activated_at, filled_at) "
+                    "VALUES ('/nowhere/model', 64, '{en}', true, now(), now())")  # fmt: skip
     await follows(fresh, ["embedding_space"])
     async with fresh.client() as http:
         body = {"query": "workplace violence", "mode": "vector"}
@@ -192,7 +192,7 @@ async def test_a_service_that_cannot_load_the_model_goes_on(fresh: Place) -> Non
     assert found.out, found.err
     assert (found.code, len(json.loads(found.out)["items"])) == (0, 5)
     assert "embedding_space.cannot_follow" in found.err
-    await rows(url, "UPDATE embedding_spaces SET activated_at = NULL WHERE model = $1", SHIPPED)
+    await rows(url, "UPDATE embedding_spaces SET filled_at = NULL WHERE model = $1", SHIPPED)
     refused = await fresh.run("serve", port="1")
     assert refused.code == 2
     assert "There is no folder /nowhere/model" in refused.err.splitlines()[-1]
