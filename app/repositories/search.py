@@ -19,11 +19,11 @@ _ASYNCPG = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 
 
 class Driver(Protocol):
-    """What is asked of a connection of asyncpg. Rows through a session would cost half as much again."""
+    """What is asked of a transaction of asyncpg. Rows through a session would cost half as much again."""
 
     async def fetch(self, query: str, *args: Any) -> list[Any]: ...
 
-    async def execute(self, query: str) -> str: ...
+    async def execute(self, query: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,9 @@ class SearchQuery:
     lang: str | None = None
 
     def shape(self, filters: frozenset[str], *, exact: bool, all_first: bool) -> search_sql.Shape:
-        """Of few kinds, so that the statements are few. Where both legs are joined, each goes deeper."""
+        """Of few kinds, so that the statements are few."""
         by_vector = self.embedding is not None
-        depth = self.fetched * 2 if by_vector and self.by_text else self.fetched
-        leg_limit = search_sql.LEG_STEP * -(-depth // search_sql.LEG_STEP)
+        leg_limit = search_sql.LEG_STEP * -(-self.fetched // search_sql.LEG_STEP)
         return search_sql.Shape(
             self.space_id, self.width, by_vector, self.by_text, exact, all_first, leg_limit, filters
         )  # fmt: skip

@@ -76,12 +76,21 @@ async def test_taking_a_connection_costs_no_statement(postgres: URL) -> None:
         await engine.dispose()
 
 
-async def test_a_search_is_one_transaction_of_its_caller(tenant: Tenant) -> None:
+@pytest.mark.parametrize("begun_by", ["a question", "a setting"])
+async def test_a_search_is_one_transaction_of_its_caller(tenant: Tenant, begun_by: str) -> None:
+    """And a setting is for this transaction alone."""
     asks = text("SELECT current_setting('app.tenant_id') AS tenant, pg_current_xact_id()::text AS number")
+    shows = text("SHOW seq_page_cost")
     async with searching(tenant.runtime.engine)(tenant.caller) as passages:
+        if begun_by == "a setting":
+            await passages._driver.execute("SET LOCAL seq_page_cost = 1.5;")
         first, then = await passages._fetch(asks, {}), await passages._fetch(asks, {})
+        [meanwhile] = await passages._fetch(shows, {})
     assert first == then
     assert first[0]["tenant"] == str(tenant.caller.tenant_id)
+    assert (meanwhile["seq_page_cost"] == "1.5") == (begun_by == "a setting")
+    async with searching(tenant.runtime.engine)(tenant.caller) as passages:
+        assert await passages._fetch(shows, {}) == [{"seq_page_cost": "1"}]
 
 
 @pytest.fixture
@@ -106,11 +115,11 @@ async def test_a_search_that_is_broken_off_leaves_nothing_behind(one_connection:
         async with begin(CALLER) as passages:
             if when == "error":
                 raise ZeroDivisionError
-            if when == "search":
-                os.kill(pid, signal.SIGSTOP)
+            if when != "begin":
                 await passages._fetch(asks, {})
-            if when == "commit":
                 os.kill(pid, signal.SIGSTOP)
+            if when != "commit":
+                await passages._fetch(asks, {})
 
     try:
         async with begin(CALLER) as passages:
@@ -211,8 +220,8 @@ async def test_a_connection_that_is_gone_when_a_search_begins_is_unavailable(dat
     try:
         event.listen(engine.sync_engine.pool, "checkout", end)
         with pytest.raises(Unavailable, match="database_unavailable"):
-            async with searching(engine)(CALLER):
-                pass
+            async with searching(engine)(CALLER) as passages:
+                await passages._fetch(text("SELECT 1 AS one"), {})
         event.remove(engine.sync_engine.pool, "checkout", end)
         async with searching(engine)(CALLER) as passages:
             assert await passages._fetch(text("SELECT 1 AS one"), {}) == [{"one": 1}]

@@ -1,14 +1,13 @@
 """Search in small and large scopes: exact and through HNSW, never fewer hits than exist, the right plan."""
 
 import hashlib
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 from uuid import UUID
 
-import asyncpg
 import numpy as np
 import pytest
-from sqlalchemy import URL, text
+from sqlalchemy import URL, TextClause, text
 
 from app.core.caller import Caller, tenant_caller
 from app.core.ids import new_id
@@ -198,7 +197,7 @@ async def test_a_word_that_became_common_pushes_no_other_out(corpus: Corpus) -> 
 
 @pytest.mark.parametrize("tenant_is_small", [True, False])
 async def test_who_sees_little_of_a_large_tenant_is_not_compared_with_all_of_it(
-    corpus: Corpus, tenant_is_small: bool
+    corpus: Corpus, tenant_is_small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exact scan begins with all vectors of a small tenant, and with what one person may see of a large one."""
     caller = tenant_caller(new_id())
@@ -209,10 +208,14 @@ async def test_who_sees_little_of_a_large_tenant_is_not_compared_with_all_of_it(
         await connection.execute(text(known), {"tenant": caller.tenant_id})
     ravi, asked = Caller(caller.tenant_id, user_id="ravi", scopes=caller.scopes), []
     async with searching(corpus.runtime.engine)(ravi) as passages:
-        with cast(asyncpg.Connection, passages._driver).query_logger(lambda record: asked.append(record.query)):
-            rows, exact = await passages.search(
-                corpus.query(by_text=False), exact_limit=2000 if tenant_is_small else 500
-            )
+        fetch = passages._fetch
+
+        async def noted(statement: TextClause, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+            asked.append(statement.text)
+            return await fetch(statement, values)
+
+        monkeypatch.setattr(passages, "_fetch", noted)
+        rows, exact = await passages.search(corpus.query(by_text=False), exact_limit=2000 if tenant_is_small else 500)
     assert exact
     assert {row["document_id"] for row in rows} == {mine}
     assert ("AS compared" in asked[-1]) == tenant_is_small
