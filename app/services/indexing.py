@@ -62,15 +62,25 @@ class Parts:
 
 
 class IndexingRun:
-    """One attempt at one version. `spaces`: those that it is embedded for, the one in use first."""
+    """One attempt at one version. `spaces`: those that it is embedded for, the one in use first. `not_loaded`: those
+    that somebody else must embed it for."""
 
-    def __init__(self, parts: Parts, work: Work, row: DocumentRow, *, stored_before: int, spaces: list[Space]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        work: Work,
+        row: DocumentRow,
+        *,
+        stored_before: int,
+        spaces: list[Space],
+        not_loaded: set[int],
+    ) -> None:
         self._parts = parts
         self._work = work
         self._row = row
         self._stored_before = stored_before
         self._spaces = spaces
-        self._not_loaded: set[int] = set()
+        self._not_loaded = not_loaded
         self._backlog = Backlog()
 
     async def to_the_end(self) -> None:

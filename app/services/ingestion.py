@@ -43,7 +43,8 @@ class IngestionService:
             stored, _ = await uow.chunks.totals(work.document_id, work.version)
             kept = await self._parts.spaces.kept(uow)
         spaces = [space for each in kept if (space := await self._parts.spaces.load(each)) is not None]
-        return IndexingRun(self._parts, work, row, stored_before=stored, spaces=spaces)
+        not_loaded = {space.id for space in kept} - {space.id for space in spaces}
+        return IndexingRun(self._parts, work, row, stored_before=stored, spaces=spaces, not_loaded=not_loaded)
 
     async def fail(self, work: Work, error: RagchatError) -> None:
         """Leaves the reason on the row and ends the job: who sees the failure may send the document again at once, and

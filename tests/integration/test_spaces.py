@@ -347,6 +347,30 @@ class TestSwitching:
         await world.runtime.spaces.refresh()
         assert document in await world.found("insured parcels")
 
+    @pytest.mark.parametrize("complete", ["before", "meanwhile"])
+    async def test_a_document_does_not_wait_for_a_space_that_cannot_be_loaded(
+        self, world: World, complete: str
+    ) -> None:
+        id_ = await world.make(64)
+        become = "UPDATE embedding_spaces SET model = $1, filled_at = now() WHERE id = $2"
+        if complete == "before":
+            await world.sql(become, NOWHERE, id_)
+        else:
+            await world.sql("UPDATE embedding_spaces SET filled_at = NULL WHERE id = $1", id_)
+        document = await world.upload("Parcels are insured up to a thousand rupees.")
+        async with running_worker(world.runtime, concurrency=1):
+            if complete == "meanwhile":
+                async with locked(world.url, SPACES_LOCK):
+                    await world.until(lambda: _waiting_for_a_lock(world))
+                    await world.sql(become, NOWHERE, id_)
+
+            async def ready() -> bool:
+                return await world.status(document) == "ready"
+
+            await world.until(ready)
+        assert await world.sql(VECTORS, id_) == 0
+        assert await world.sql("SELECT count(*) FROM jobs WHERE kind = 'space.fill' AND state <> 'done'") == 1
+
     @pytest.mark.timeout(300)
     async def test_documents_that_become_ready_meanwhile_are_never_missing(self, world: World) -> None:
         """Both sides are slowed down between their check and their commit, where one could overtake the other."""
