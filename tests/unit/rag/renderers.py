@@ -12,7 +12,7 @@ ALLOWED = frozenset({"good.example", "bücher.example", "localhost:8000"})
 DOCUMENT = "/api/v1/documents/019ca8f0-5c1e-7d1a-9f00-3b7c5a2e4d61/content?version=3#page=2"
 DOCUMENTS = frozenset({DOCUMENT})
 
-_NAME = re.compile(r"http://(?!.*evil\.(?:com|example)(?![a-z]))[^/?#]+\.(?:[a-z]{2}|name)/?")
+_NAME = re.compile(r"(?i)http://(?!.*evil\.(?:com|example)(?![a-z]))[^/?#]+\.(?:[a-z]{2}|name)/?")
 """Names of files and of attributes in code, which some take for hosts."""
 _REFUSED = re.compile(r"[\x00-\x08\x0b-\x1f\ufdd0-\ufdef\ufffe\uffff]")
 """By the parser."""

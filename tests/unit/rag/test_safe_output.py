@@ -3,7 +3,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.rag.citations import MarkerFilter
@@ -312,6 +312,7 @@ def test_any_text_is_inert_and_the_same_wherever_it_is_cut(text, sizes):
     assert in_pieces(text, sizes) == result
 
 
+@example("`1.HT", [])
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="<![]()/:.@&#`\\hHtTpPsS wW1\n", max_size=60), st.lists(st.integers(0, 5), max_size=40))
 def test_signs_that_mean_something(text, sizes):
