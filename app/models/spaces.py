@@ -37,3 +37,8 @@ class EmbeddingSpace(HasCreatedAt, Base):
     is_dropping: Mapped[bool] = mapped_column(
         Boolean, server_default=text("false"), comment="Nothing is added any more"
     )
+
+    @property
+    def is_complete(self) -> bool:
+        """And stays so: new documents are embedded for it before they are seen."""
+        return self.filled_at is not None

@@ -207,12 +207,17 @@ class IndexingRun:
         document_id, version = self._work.document_id, self._work.version
         async with self._held() as uow:
             await uow.spaces.lock(shared=True)
-            for space in await self._parts.spaces.kept(uow):
-                if space.id in self._not_loaded:
-                    continue
-                if await uow.chunks.count_without_vector(document_id, version, space.id) > 0:
+            lacking = [
+                space
+                for space in await uow.spaces.all()
+                if await uow.chunks.count_without_vector(document_id, version, space.id) > 0
+            ]
+            for space in lacking:
+                if space.is_complete and space.id not in self._not_loaded:
                     return space
             await self._finish(uow)
+            for space in lacking:
+                await enqueue_fill(uow, space.id)
         return None
 
     async def _make_up(self, lacking: EmbeddingSpace) -> None:
@@ -236,9 +241,6 @@ class IndexingRun:
         if document is None:
             raise LeaseLost
         await uow.chunks.delete_other_versions(document_id, version)
-        for space in await uow.spaces.all():
-            if not space.is_active and await uow.chunks.count_without_vector(document_id, version, space.id) > 0:
-                await enqueue_fill(uow, space.id)
         if version > 1:
             await prune_later(uow, document_id)
         await refresh_later(uow)

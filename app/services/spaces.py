@@ -121,8 +121,8 @@ class SpaceService:
         log.info("embedding_space.switched", model=active.model)
 
     async def kept(self, uow: UnitOfWork) -> list[EmbeddingSpace]:
-        """Those that are complete, and stay so: every new document is embedded for them. The one in use first."""
-        return [space for space in await uow.spaces.all() if space.filled_at is not None]
+        """Those that every new document is embedded for, the one in use first."""
+        return [space for space in await uow.spaces.all() if space.is_complete]
 
     async def load(self, space: EmbeddingSpace) -> Space | None:
         """None when a space that is not in use cannot be loaded: it is filled later, by whoever can."""

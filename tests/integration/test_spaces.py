@@ -294,6 +294,10 @@ class TestSwitching:
         with pytest.raises(asyncpg.ExclusionViolationError):
             await world.sql("UPDATE embedding_spaces SET is_active = true WHERE id = $1", id_)
 
+    async def test_the_database_refuses_an_active_one_that_was_never_filled(self, world: World) -> None:
+        with pytest.raises(asyncpg.CheckViolationError, match="active_is_filled"):
+            await world.sql("UPDATE embedding_spaces SET filled_at = NULL WHERE is_active")
+
     async def test_an_incomplete_space_is_refused_and_filled_on(self, world: World) -> None:
         await add_passages(world.runtime, 20)
         id_ = await world.make(64)
